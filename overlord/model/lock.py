@@ -1,0 +1,62 @@
+"""Locks as values; `overlord.locks` decides over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from overlord.model.interval import Interval
+
+
+class LockType(StrEnum):
+    """Druid's four; the order of members is Druid's in its error text."""
+
+    APPEND = "APPEND"
+    REPLACE = "REPLACE"
+    SHARED = "SHARED"
+    EXCLUSIVE = "EXCLUSIVE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRequest:
+    """What a task wants. `partition_id` only with granularity "segment"."""
+
+    interval: Interval
+    type: LockType = LockType.EXCLUSIVE
+    granularity: str = "timeChunk"
+    version: str | None = None
+    partition_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLock:
+    """A lock that was granted."""
+
+    type: LockType
+    group_id: str
+    datasource: str
+    interval: Interval
+    version: str
+    priority: int
+    revoked: bool = False
+    granularity: str = "timeChunk"
+    partition_id: int | None = None
+
+    def to_json(self, *, stored: bool = False) -> dict[str, Any]:
+        """Druid's lock object. In answers time chunk locks lack `granularity`; stored rows have it."""
+        out: dict[str, Any] = {}
+        if stored or self.granularity == "segment":
+            out["granularity"] = self.granularity
+        out |= {
+            "type": self.type.value,
+            "groupId": self.group_id,
+            "dataSource": self.datasource,
+            "interval": str(self.interval),
+            "version": self.version,
+            "priority": self.priority,
+            "revoked": self.revoked,
+        }
+        if self.granularity == "segment":
+            out["partitionId"] = self.partition_id
+        return out
