@@ -22,9 +22,17 @@ class Signals:
         self._changed = threading.Condition()
         self._counts: dict[str, int] = defaultdict(int)
         self._waiting: dict[str, int] = defaultdict(int)
+        self._listeners: list[tuple[str, Callable[[str], None]]] = []
+
+    def listen(self, prefix: str, tell: Callable[[str], None]) -> None:
+        """Call `tell(key)`, which must be quick, at each notify of a key that begins with `prefix`."""
+        self._listeners.append((prefix, tell))
 
     def notify(self, key: str) -> None:
         """Wake everybody who waits for `key`."""
+        for prefix, tell in self._listeners:
+            if key.startswith(prefix):
+                tell(key)
         with self._changed:
             if self._waiting.get(key):
                 self._counts[key] += 1

@@ -1,0 +1,234 @@
+"""The rows of tasks: the stock ones and ours, which are always written together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from overlord.model.audit import AuditInfo
+from overlord.model.task import Location, Task
+
+if TYPE_CHECKING:
+    from overlord.store.db import Transaction
+
+Row = dict[str, Any]
+
+
+def submit(tx: Transaction, task: Task, audit: AuditInfo, created: str) -> int | None:
+    """Insert a new task. Returns its place in the order of submission, or None when the id is taken."""
+    row = tx.one(
+        "queue.submit",
+        id=task.id,
+        created=created,
+        datasource=task.datasource,
+        payload=orjson.dumps(task.payload),
+        status_payload=status_payload(task.id, "RUNNING"),
+        type=task.type,
+        group_id=task.group_id,
+        availability_group=task.availability_group,
+        required_capacity=task.required_capacity,
+        priority=task.priority,
+        author=audit.author[:255],
+        comment=audit.comment[:2048],
+        audit=audit_payload(task, audit, created),
+    )
+    return None if row is None else int(row["seq"])
+
+
+def has_room(tx: Transaction, max_size: int) -> bool:
+    """Whether one more task fits. Submits are serialised from here on, so that the count still holds at commit."""
+    tx.run("queue.size_lock")
+    row = tx.one("queue.size_count", most=max_size)
+    return row is not None and int(row["size"]) < max_size
+
+
+def status_payload(
+    task_id: str,
+    status: str,
+    *,
+    duration_ms: int = -1,
+    error: str | None = None,
+    location: Location | None = None,
+) -> bytes:
+    """Druid's `status_payload`, with an errorMsg of at most about 1024 characters."""
+    return orjson.dumps(
+        {
+            "id": task_id,
+            "status": status,
+            "duration": duration_ms,
+            "errorMsg": shorten(error),
+            "location": (location or Location()).to_json(),
+        }
+    )
+
+
+def shorten(text: str | None, most: int = 1024) -> str | None:
+    """Cut a long text in its middle, as Druid does."""
+    if text is None or len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}...{len(text) - 2 * half} characters omitted...{text[-half:]}"
+
+
+def audit_payload(task: Task, audit: AuditInfo, created: str) -> bytes:
+    """The audit row of a submitted task: of the task only its id, group and type."""
+    brief = {"id": task.id, "groupId": task.group_id, "type": task.type}
+    return orjson.dumps(
+        {
+            "key": task.datasource,
+            "type": "task",
+            "auditInfo": audit.to_json(),
+            "request": audit.request,
+            "payload": orjson.dumps(brief).decode(),
+            "auditTime": created,
+        }
+    )
+
+
+def move(
+    tx: Transaction,
+    task_id: str,
+    *,
+    event: str,
+    sources: list[str],
+    to: str,
+    epoch: int,
+    attempt: int | None,
+    token: str | None,
+    runner: str | None,
+    cause: str | None,
+    detail: Row | None,
+    at: str,
+) -> Row | None:
+    """One guarded step with its event; `overlord.states.move` is who calls it."""
+    return tx.one(
+        "queue.move",
+        id=task_id,
+        event=event,
+        sources=sources,
+        to=to,
+        epoch=epoch,
+        attempt=attempt,
+        token=token,
+        runner=runner,
+        cause=cause,
+        detail=_jsonb(detail),
+        at=at,
+    )
+
+
+def fence(tx: Transaction, epoch: int) -> bool:
+    """Whether `epoch` leads; if so it does until this transaction ends."""
+    return tx.one("queue.fence", epoch=epoch) is not None
+
+
+def end_stock(tx: Transaction, task_id: str, status: bytes) -> bool:
+    """Write a stock row's last status; False when it had one."""
+    return tx.run("queue.end_stock", id=task_id, status_payload=status) > 0
+
+
+def task(tx: Transaction, task_id: str) -> Row | None:
+    """Our row of a task."""
+    return tx.one("queue.task", id=task_id)
+
+
+def payload(tx: Transaction, task_id: str) -> bytes | None:
+    """The stored task as JSON text."""
+    row = tx.one("queue.payload", id=task_id)
+    return None if row is None else bytes(row["payload"])
+
+
+def waiting_payloads(tx: Transaction, ids: Iterable[str]) -> list[Row]:
+    """`id`, `seq`, `payload` of those that still wait, in order of submission."""
+    return tx.all("queue.payloads", ids=list(ids))
+
+
+def open_tasks(tx: Transaction) -> list[Row]:
+    """All unfinished tasks that are ours, in order of submission."""
+    return tx.all("queue.open")
+
+
+def open_of_datasource(tx: Transaction, datasource: str) -> list[str]:
+    """Ids of a datasource's unfinished tasks, in order of submission."""
+    return [row["id"] for row in tx.all("queue.open_of_datasource", datasource=datasource)]
+
+
+def set_blocked(tx: Transaction, task_id: str, blockers: list[Row]) -> None:
+    """Record why a task waits."""
+    tx.run("queue.blocked", id=task_id, blocked_by=_jsonb(blockers))
+
+
+def lock_keys(tx: Transaction, datasource: str) -> list[Row]:
+    """Holder, type, interval and priority of a datasource's locks that are not revoked."""
+    return tx.all("queue.lock_keys", datasource=datasource)
+
+
+def worker_started(
+    tx: Transaction, task_id: str, attempt: int, token: str, identity: Row, location: Location
+) -> bool:
+    """Take a worker's first word; False when it is not the attempt that runs."""
+    row = tx.one(
+        "queue.worker_started",
+        id=task_id,
+        attempt=attempt,
+        token=token,
+        identity=_jsonb(identity),
+        host=location.host,
+        port=location.port,
+        tls_port=location.tls_port,
+    )
+    return row is not None
+
+
+def heartbeat(tx: Transaction, task_id: str, attempt: int, token: str, progress: Row | None) -> bool:
+    """A sign of life; False when it is not the attempt that runs."""
+    row = tx.one("queue.heartbeat", id=task_id, attempt=attempt, token=token, progress=_jsonb(progress))
+    return row is not None
+
+
+def identify(tx: Transaction, task_id: str, attempt: int, identity: Row, location: Location) -> None:
+    """Fill in what a worker could not tell before its Overlord died."""
+    tx.run(
+        "queue.identify",
+        id=task_id,
+        attempt=attempt,
+        identity=_jsonb(identity),
+        host=location.host,
+        port=location.port,
+        tls_port=location.tls_port,
+    )
+
+
+def attempt_token(tx: Transaction, task_id: str) -> Row | None:
+    """`state`, `attempt` and `token` of a task."""
+    return tx.one("queue.attempt", id=task_id)
+
+
+def published_finally(tx: Transaction, task_id: str) -> bool:
+    """Whether the task committed its last publish."""
+    return tx.one("queue.published_finally", id=task_id) is not None
+
+
+def silent(tx: Transaction, silence_ms: int) -> list[Row]:
+    """Running tasks that have not been heard of for so long."""
+    return tx.all("queue.silent", silence_ms=silence_ms)
+
+
+def lead(tx: Transaction, url: str) -> int:
+    """Begin a new epoch."""
+    row = tx.one("queue.lead", url=url)
+    assert row is not None
+    return int(row["epoch"])
+
+
+def leader_url(tx: Transaction) -> str | None:
+    """URL in the leader's row, whether or not it still lives."""
+    row = tx.one("queue.leader")
+    return None if row is None else str(row["url"])
+
+
+def _jsonb(value: Any) -> Jsonb | None:
+    return None if value is None else Jsonb(value)

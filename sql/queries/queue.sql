@@ -1,0 +1,140 @@
+-- submit --
+-- Accept a task: the stock row, ours, its first event and the audit row. `accepted` is 0 when the id is taken.
+WITH stock AS (
+  INSERT INTO {tasks} (id, created_date, datasource, payload, status_payload, active, type, group_id)
+  VALUES (%(id)s, %(created)s, %(datasource)s, %(payload)s, %(status_payload)s, true, %(type)s, %(group_id)s)
+  ON CONFLICT (id) DO NOTHING
+  RETURNING id
+), ours AS (
+  INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
+                           priority, state)
+  SELECT id, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s, %(required_capacity)s,
+         %(priority)s, 'WAITING'
+  FROM stock
+  RETURNING seq
+), event AS (
+  INSERT INTO {ovl_events} (task_id, attempt, event, to_state)
+  SELECT id, 0, 'submitted', 'WAITING' FROM stock
+), audit AS (
+  INSERT INTO {audit} (audit_key, type, author, comment, created_date, payload)
+  SELECT %(datasource)s, 'task', %(author)s, %(comment)s, %(created)s, %(audit)s FROM stock
+)
+SELECT seq FROM ours
+
+-- size_lock --
+SELECT pg_advisory_xact_lock(hashtextextended('{ovl_tasks}.size', 0))
+
+-- size_count --
+-- Unfinished tasks, counted no further than `most`.
+SELECT count(*) AS size FROM (
+  SELECT 1 FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') LIMIT %(most)s
+) AS open
+
+-- fence --
+-- Held until the end of the transaction: a new leader cannot take over in the middle of it. No row: we lead no more.
+SELECT epoch FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
+
+-- lead --
+-- The next epoch. Waits for transactions of the last one that still hold the fence.
+INSERT INTO {ovl_leader} (epoch, url) VALUES (1, %(url)s)
+ON CONFLICT (only_row) DO UPDATE SET epoch = {ovl_leader}.epoch + 1, url = excluded.url, since = now()
+RETURNING epoch
+
+-- leader --
+SELECT epoch, url FROM {ovl_leader}
+
+-- move --
+-- One step of a task and its event. No row: someone else moved it first, the attempt is an old one, or we lead no more.
+WITH fence AS (
+  SELECT epoch FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
+), before AS (
+  SELECT t.id, t.state FROM {ovl_tasks} t, fence
+  WHERE t.id = %(id)s AND t.state = ANY(%(sources)s::text[]) AND (%(attempt)s::int IS NULL OR t.attempt = %(attempt)s::int)
+  FOR UPDATE OF t
+), moved AS (
+  UPDATE {ovl_tasks} t SET
+    state = %(to)s::text,
+    attempt = t.attempt + CASE WHEN %(event)s::text = 'started' THEN 1 ELSE 0 END,
+    token = CASE WHEN %(event)s::text = 'started' THEN %(token)s::text WHEN %(to)s::text = 'RUNNING' THEN t.token END,
+    queue_insertion_time = CASE WHEN %(event)s::text = 'locked' THEN %(at)s::varchar ELSE t.queue_insertion_time END,
+    started_date = CASE WHEN %(event)s::text = 'started' THEN %(at)s::varchar ELSE t.started_date END,
+    ended_date = CASE WHEN %(to)s::text IN ('SUCCESS', 'FAILED') THEN %(at)s::varchar END,
+    runner = CASE WHEN %(event)s::text = 'started' THEN %(runner)s::text WHEN %(to)s::text <> 'PENDING' THEN t.runner END,
+    identity = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.identity END,
+    host = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.host END,
+    port = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.port END,
+    tls_port = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.tls_port END,
+    heartbeat_at = CASE WHEN %(to)s::text = 'RUNNING' THEN now() ELSE t.heartbeat_at END,
+    blocked_by = NULL,
+    cause = coalesce(%(cause)s::text, t.cause)
+  FROM before WHERE t.id = before.id
+  RETURNING t.*, before.state AS from_state
+), event AS (
+  INSERT INTO {ovl_events} (task_id, attempt, event, from_state, to_state, detail)
+  SELECT id, attempt, %(event)s::text, from_state, state, %(detail)s::jsonb FROM moved
+)
+SELECT * FROM moved
+
+-- end_stock --
+-- The stock row's last word, written once.
+UPDATE {tasks} SET active = false, status_payload = %(status_payload)s WHERE id = %(id)s AND active
+
+-- task --
+SELECT * FROM {ovl_tasks} WHERE id = %(id)s
+
+-- payload --
+SELECT payload FROM {tasks} WHERE id = %(id)s
+
+-- payloads --
+-- Of tasks that still wait, in order of submission.
+SELECT o.id, o.seq, t.payload FROM {ovl_tasks} o JOIN {tasks} t ON t.id = o.id
+WHERE o.id = ANY(%(ids)s) AND o.state = 'WAITING' ORDER BY o.seq
+
+-- open --
+-- All unfinished tasks, without their payloads, in order of submission.
+SELECT id, seq, datasource, type, group_id, availability_group, required_capacity, priority, state, attempt, token,
+       queue_insertion_time, started_date, runner, identity, host, port, tls_port, heartbeat_at, blocked_by
+FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
+
+-- open_of_datasource --
+SELECT id FROM {ovl_tasks}
+WHERE datasource = %(datasource)s AND state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
+
+-- blocked --
+UPDATE {ovl_tasks} SET blocked_by = %(blocked_by)s WHERE id = %(id)s AND state = 'WAITING'
+
+-- lock_keys --
+-- What stands in the way of others, to tell whether a waiting task is worth another try.
+SELECT task_id, type, start_ms, end_ms, priority FROM {ovl_locks} WHERE datasource = %(datasource)s AND NOT revoked
+
+-- worker_started --
+-- The worker's first word. No row: this attempt is not the one that runs.
+UPDATE {ovl_tasks} SET identity = %(identity)s, host = %(host)s, port = %(port)s, tls_port = %(tls_port)s,
+  heartbeat_at = now()
+WHERE id = %(id)s AND attempt = %(attempt)s AND token = %(token)s AND state = 'RUNNING'
+RETURNING id
+
+-- heartbeat --
+UPDATE {ovl_tasks} SET heartbeat_at = now(), progress = coalesce(%(progress)s::jsonb, progress)
+WHERE id = %(id)s AND attempt = %(attempt)s AND token = %(token)s AND state = 'RUNNING'
+RETURNING id
+
+-- identify --
+-- What the runner found out itself, after a restart.
+UPDATE {ovl_tasks} SET identity = %(identity)s, host = %(host)s, port = %(port)s, tls_port = %(tls_port)s
+WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'RUNNING'
+
+-- event --
+INSERT INTO {ovl_events} (task_id, attempt, event, from_state, to_state, detail)
+VALUES (%(id)s, %(attempt)s, %(event)s, %(state)s, %(state)s, %(detail)s)
+
+-- attempt --
+SELECT state, attempt, token FROM {ovl_tasks} WHERE id = %(id)s
+
+-- published_finally --
+SELECT 1 AS yes FROM {ovl_publishes} WHERE task_id = %(id)s AND final LIMIT 1
+
+-- silent --
+-- Running tasks that have not been heard of for so long.
+SELECT id, attempt FROM {ovl_tasks}
+WHERE state = 'RUNNING' AND heartbeat_at < now() - %(silence_ms)s::bigint * interval '1 millisecond'
