@@ -24,9 +24,12 @@ class OverlordError(Exception):
         What to do next.
     headers : dict
         Extra response headers, such as `Retry-After`.
+    content_type : str
+        Of the body that `to_wire` gives.
     """
 
     status = 500
+    content_type = "application/json"
 
     def __init__(
         self,
@@ -57,6 +60,29 @@ class NotFound(OverlordError):
     """There is no such thing."""
 
     status = 404
+
+
+class BareText(OverlordError):
+    """An error whose body is the message alone: as text/plain, or, as Druid often does, under the name of JSON."""
+
+    def __init__(self, message: str, *, status: int = 400, content_type: str = "text/plain", **kw: Any) -> None:
+        super().__init__(message, **kw)
+        self.status = status
+        self.content_type = content_type
+
+    def to_wire(self) -> str:
+        return self.message
+
+
+class NoBody(OverlordError):
+    """An error that is a status alone; the message is for the log."""
+
+    def __init__(self, status: int, message: str = "", **kw: Any) -> None:
+        super().__init__(message, **kw)
+        self.status = status
+
+    def to_wire(self) -> None:
+        return None
 
 
 class Unavailable(OverlordError):
