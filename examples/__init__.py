@@ -1,0 +1,1 @@
+"""Specs and data to try. Data, in a package so that it travels in the wheel."""

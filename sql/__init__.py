@@ -1,0 +1,1 @@
+"""Migrations and named queries. Data, in a package so that it travels in the wheel."""
