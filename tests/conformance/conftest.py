@@ -1,0 +1,28 @@
+"""One server for all scenarios of a session (of a worker of xdist: each has its own)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # conform and conform_ext import each other by name
+
+
+@pytest.fixture(scope="session")
+def base_url(tmp_path_factory):
+    from overlord.service import OverlordServer
+    from overlord.settings import Settings
+
+    folder = tmp_path_factory.mktemp("conformance")
+    flags = {"ovl.data.dir": str(folder), "druid.plaintextPort": 0, "druid.worker.capacity": 6}
+    server = OverlordServer(Settings.load(env={}, flags=flags))
+    server.start()
+    try:
+        import conform_ext
+
+        conform_ext.GIVEN["pg"] = server.dsn
+        yield server.url
+    finally:
+        server.stop()
