@@ -287,18 +287,21 @@ def ingest(server: Overlord, options: argparse.Namespace) -> Figures:
 
 def nycflights(server: Overlord, options: argparse.Namespace) -> Figures:
     path = options.flights.resolve()
+    days: set[str] = set()
+    rows = 0
     with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as lines:
         table = csv.DictReader(lines)
-        days: dict[str, int] = {}
+        names = [name for name in table.fieldnames or () if name != "time_hour"]
+        numbers = set(names)  # columns without any NA or other text
         for row in table:
-            days[row["time_hour"][:10]] = days.get(row["time_hour"][:10], 0) + 1
-        columns = [name for name in table.fieldnames or () if name != "time_hour"]
-    texts = {"carrier", "tailnum", "origin", "dest"}
+            rows += 1
+            days.add(row["time_hour"][:10])
+            numbers -= {name for name in numbers if not row[name].isdigit()}
     schema = {
         "dataSource": named("flights"),
         "timestampSpec": {"column": "time_hour", "format": "iso"},
         "dimensionsSpec": {
-            "dimensions": [{"type": "string" if name in texts else "long", "name": name} for name in columns]
+            "dimensions": [{"type": "long" if name in numbers else "string", "name": name} for name in names]
         },
         "metricsSpec": [],
     }
@@ -306,7 +309,7 @@ def nycflights(server: Overlord, options: argparse.Namespace) -> Figures:
     text = {"type": "csv", "findColumnsFromHeader": True}
     begun, cpu = time.perf_counter(), machine_cpu_s()
     server.succeed(server.post("/task", spec(schema, path, text, granularity))["task"], every_s=0.05)
-    wall, cpu, rows = time.perf_counter() - begun, machine_cpu_s() - cpu, sum(days.values())
+    wall, cpu = time.perf_counter() - begun, machine_cpu_s() - cpu
     return {
         "flights_s": wall,
         "flights_cpu_s": cpu,

@@ -14,6 +14,7 @@ from overlord.api.wire import (
     JSON,
     LONG_MAX,
     answer,
+    file_answer,
     flag_param,
     int_param,
     interval_param,
@@ -211,10 +212,13 @@ def log(task_id: str) -> Response:
     _require(task_id)
     if flag_param("follow"):
         return _follow(task_id, offset)
-    text = services().logs.read(task_id, offset)
-    if text is None:
+    file = services().logs.open(task_id)
+    if file is None:
         raise BareText(NO_LOG, status=404, content_type=LOG_TYPE)
-    return raw(text, content_type=LOG_TYPE)
+    size = file.seek(0, 2)
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    file.seek(start)
+    return file_answer(file, size - start, LOG_TYPE)
 
 
 def _follow(task_id: str, offset: int) -> Response:
@@ -226,9 +230,7 @@ def _follow(task_id: str, offset: int) -> Response:
     return response
 
 
-def _tail(
-    parts: Services, pool: WaitingPool, environ: dict[str, Any], task_id: str, offset: int
-) -> Iterator[bytes]:
+def _tail(parts: Services, pool: WaitingPool, environ: dict[str, Any], task_id: str, offset: int) -> Iterator[bytes]:
     if offset < 0:  # from here on counted from the front: the log grows
         offset = max(0, len(parts.logs.read(task_id, 0) or b"") + offset)
     last = False

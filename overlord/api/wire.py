@@ -197,12 +197,10 @@ class Spool:
             self._file.write(self._deflate.flush())
         size = self._file.tell()
         self._file.seek(0)
-        response = Response(_pieces(self._file), mimetype=JSON)
-        response.content_length = size
+        response = file_answer(self._file, size, JSON)
         if self._deflate:
             response.headers["Content-Encoding"] = "gzip"
             response.headers["Vary"] = "Accept-Encoding"
-        response.call_on_close(self._file.close)
         return response
 
     def close(self) -> None:
@@ -211,8 +209,20 @@ class Spool:
             self._file.close()
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(PIECE):
+def file_answer(file: IO[bytes], size: int, content_type: str) -> Response:
+    """The next `size` bytes of a file, which is closed with the answer; small ones are read at once."""
+    if size <= PIECE:
+        with file:
+            return raw(file.read(size), content_type=content_type)
+    response = Response(_pieces(file, size), content_type=content_type)
+    response.content_length = size
+    response.call_on_close(file.close)
+    return response
+
+
+def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
+    while size > 0 and (piece := file.read(min(size, PIECE))):
+        size -= len(piece)
         yield piece
 
 

@@ -1,0 +1,213 @@
+"""Bodies, parameters, answers and errors, on an application of a few routes."""
+
+from __future__ import annotations
+
+import gzip
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from flask import Flask
+
+from overlord.api import leader, status, wire
+from overlord.errors import BadRequest, BareText, DruidException, NoBody, Unavailable
+
+V = "/druid/indexer/v1"
+
+
+def make_app(is_leader=True, url="http://other:8090"):
+    app = Flask("test", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.extensions["services"] = SimpleNamespace(
+        leader=SimpleNamespace(is_leader=lambda: is_leader, url=lambda: url),
+        settings=SimpleNamespace(public_properties=lambda: {"druid.plaintextPort": "8090"}),
+    )
+    wire.install(app)
+    app.before_request(leader.to_leader)
+    app.register_blueprint(leader.bp)
+    app.register_blueprint(status.bp)
+
+    @app.post(f"{V}/echo")
+    def echo():
+        return wire.answer(wire.json_body())
+
+    @app.get(f"{V}/numbers")
+    def numbers():
+        return wire.answer([wire.int_param("max"), wire.int_param("offset", largest=wire.LONG_MAX)])
+
+    @app.get(f"{V}/named/<name:text>")
+    def named(text):
+        return wire.answer(text)
+
+    @app.get(f"{V}/big/<int:size>")
+    def big(size):
+        return wire.spooled(b"x" * 1000 for _ in range(size))
+
+    @app.get(f"{V}/fails")
+    def fails():
+        raise {
+            "plain": BareText("bare", status=404),
+            "raw": BareText("bare", content_type=wire.JSON),
+            "none": NoBody(415),
+            "away": Unavailable("the database is away", retry_after_s=3),
+            "long": DruidException("Task[x] already exists", code="entryAlreadyExists"),
+            "where": BadRequest("bad", where="spec.x", hint="try\nthis"),
+            "crash": ZeroDivisionError("oh"),
+        }[wire.request.args["how"]]
+
+    return app
+
+
+@pytest.fixture
+def client():
+    return make_app().test_client()
+
+
+def test_an_unknown_path_is_an_empty_404_without_content_type(client):
+    answer = client.get(f"{V}/nope")
+    assert (answer.status_code, answer.data, answer.content_type) == (404, b"", None)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "TRACE", "POST", "DELETE"])
+def test_another_method_is_an_empty_405_that_says_which(client, method):
+    answer = client.open(f"{V}/numbers", method=method)
+    assert (answer.status_code, answer.data) == (405, b"")
+    assert answer.headers["Allow"] == "HEAD,GET,OPTIONS"
+
+
+def test_a_post_route_allows_post_and_options(client):
+    assert client.get(f"{V}/echo").headers["Allow"] == "POST,OPTIONS"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "wanted"),
+    [("application/json", 200), ("application/json; charset=utf-8", 200), ("text/plain", 415), (None, 415)],
+)
+def test_only_json_is_taken(client, content_type, wanted):
+    assert client.post(f"{V}/echo", data=b"[1]", content_type=content_type).status_code == wanted
+
+
+@pytest.mark.parametrize("body", [b"hello", b'{"a":', b"[1,]", b'"\xff"', b"NaN", b"[" * 5000])
+def test_what_is_not_json_is_400_and_says_so(client, body):
+    answer = client.post(f"{V}/echo", data=body, content_type="application/json")
+    assert answer.status_code == 400 and "JSON" in answer.json["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", b"null"])
+def test_no_body_is_null(client, body):
+    assert client.post(f"{V}/echo", data=body, content_type="application/json").data == b"null"
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", [None, None]),
+        ("max=&offset=", [None, None]),
+        ("max=7&max=8", [7, None]),
+        ("max=%2B5&offset=-3", [5, -3]),
+        ("offset=9999999999", [None, 9999999999]),
+    ],
+)
+def test_integer_parameters(client, query, wanted):
+    assert client.get(f"{V}/numbers?{query}").json == wanted
+
+
+@pytest.mark.parametrize("text", ["abc", "1.5", "2147483648", "1e3", "%2B", "99999999999999999999999999"])
+def test_what_is_no_integer_is_400(client, text):
+    answer = client.get(f"{V}/numbers?max={text}")
+    assert answer.status_code == 400 and "max" in answer.json["error"]
+
+
+def test_a_slash_in_a_name_may_be_encoded():
+    # the server leaves %2F as it is when it decodes a path
+    client = make_app().test_client()
+    assert client.get(f"{V}/named/a%252Fb").json == "a/b"
+    assert client.get(f"{V}/named/a%00b").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("how", "status_code", "body", "content_type"),
+    [
+        ("plain", 404, b"bare", "text/plain"),
+        ("raw", 400, b"bare", "application/json"),
+        ("none", 415, b"", None),
+        ("away", 503, b'{"error":"the database is away"}', "application/json"),
+    ],
+)
+def test_shapes_of_errors(client, how, status_code, body, content_type):
+    answer = client.get(f"{V}/fails?how={how}")
+    assert (answer.status_code, answer.data) == (status_code, body)
+    assert (answer.content_type or "").partition(";")[0] == (content_type or "")
+
+
+def test_the_long_shape(client):
+    assert client.get(f"{V}/fails?how=long").json == {
+        "error": "druidException",
+        "errorCode": "entryAlreadyExists",
+        "persona": "USER",
+        "category": "INVALID_INPUT",
+        "errorMessage": "Task[x] already exists",
+        "context": {},
+    }
+
+
+def test_where_and_hint_stand_in_headers(client):
+    answer = client.get(f"{V}/fails?how=where")
+    assert answer.json == {"error": "bad"}
+    assert (answer.headers["X-Ovl-Where"], answer.headers["X-Ovl-Hint"]) == ("spec.x", "try?this")
+
+
+def test_retry_after(client):
+    assert client.get(f"{V}/fails?how=away").headers["Retry-After"] == "3"
+
+
+def test_a_crash_is_500_in_druids_shape_and_named_in_the_log(client, caplog):
+    answer = client.get(f"{V}/fails?how=crash")
+    assert answer.status_code == 500
+    name = answer.json["error"].partition("(error ")[2][:8]
+    assert name in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+def test_get_answers_are_not_to_be_cached(client):
+    for path in (f"{V}/numbers", f"{V}/nope", "/status/health"):
+        headers = client.get(path).headers
+        assert headers["Cache-Control"] == "no-cache, no-store, max-age=0"
+        assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 20_000])
+@pytest.mark.parametrize("accept", ["gzip", "identity"])
+def test_spooled_answers_of_any_size(client, size, accept):
+    answer = client.get(f"{V}/big/{size}", headers={"Accept-Encoding": accept})
+    packed = answer.headers.get("Content-Encoding") == "gzip"
+    assert packed == (accept == "gzip" and size > 2)
+    assert (gzip.decompress(answer.data) if packed else answer.data) == b"x" * 1000 * size
+    assert int(answer.headers["Content-Length"]) == len(answer.data)
+
+
+def test_a_standby_sends_calls_to_the_leader():
+    client = make_app(is_leader=False).test_client()
+    answer = client.get(f"{V}/numbers?max=1")
+    assert (answer.status_code, answer.data) == (307, b"")
+    assert answer.headers["Location"] == f"http://other:8090{V}/numbers?max=1"
+    assert client.post(f"{V}/echo", json={}).status_code == 307
+    assert client.get(f"{V}/nope").status_code == 404
+    assert client.get("/status/health").data == b"true"
+    assert client.get(f"{V}/leader").data == b"http://other:8090"
+    answer = client.get(f"{V}/isLeader")
+    assert (answer.status_code, answer.json) == (404, {"leader": False})
+
+
+def test_without_a_leader_calls_are_told_to_come_again():
+    answer = make_app(is_leader=False, url=None).test_client().get(f"{V}/numbers")
+    assert (answer.status_code, answer.data, answer.headers["Retry-After"]) == (503, b"", "1")
+
+
+def test_status(client):
+    body = orjson.loads(client.get("/status").data)
+    assert set(body) == {"version", "modules", "memory"}
+    assert all(module["name"] for module in body["modules"])
+    assert 0 < body["memory"]["usedMemory"] <= body["memory"]["maxMemory"]
+    assert client.get("/status/selfDiscovered/status").json == {"selfDiscovered": True}
+    assert client.get("/status/selfDiscovered").data == b""
+    assert client.get("/status/properties").json == {"druid.plaintextPort": "8090"}
