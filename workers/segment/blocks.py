@@ -117,6 +117,35 @@ class PackedRaw(Blocks):
         return self._decode(piece[: (stop - aligned) * 8 + PACKED_TAIL], stop - aligned)[start - aligned :]
 
 
+class BlockBytes:
+    """A long byte string in compressed blocks of 64 KiB.
+
+    Parameters
+    ----------
+    codec : int
+    positions : ndarray, shape (blocks + 1,)
+        Where each block begins in `data`, and where the last one ends.
+    data : memoryview
+    """
+
+    def __init__(self, codec: int, positions: Array, data: memoryview) -> None:
+        self._codec = codec
+        self._positions = positions.astype(np.int64)
+        self._data = data
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop` of the plain string."""
+        if start >= stop:
+            return b""
+        size = compress.BLOCK_BYTES
+        first, last = start // size, (stop - 1) // size
+        plain = b"".join(self._block(i) for i in range(first, last + 1))
+        return plain[start - first * size : stop - first * size]
+
+    def _block(self, i: int) -> bytes | memoryview:
+        return compress.decompress(self._codec, self._data[self._positions[i] : self._positions[i + 1]])
+
+
 def read_numbers(
     data: memoryview, at: int, dtype: str, entries: Mapping[str, memoryview], *, big_endian: bool = False
 ) -> Blocks:

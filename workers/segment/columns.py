@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,8 @@ import polars as pl
 from pyroaring import BitMap
 
 from workers.segment import bitmaps
-from workers.segment.blocks import Blocks, raw_ids, read_ids, read_numbers
+from workers.segment.blocks import BlockBytes, Blocks, raw_ids, read_ids, read_numbers
+from workers.segment.compress import LZ4
 from workers.segment.front_coded import MARK, FrontCoded
 from workers.segment.generic_indexed import GenericIndexed
 
@@ -50,8 +52,6 @@ class Source:
     name : str
     part : mapping
         The one part of the descriptor.
-    multi : bool
-        The descriptor's `hasMultipleValues`.
     data : memoryview
         The column's entry.
     at : int
@@ -66,7 +66,6 @@ class Source:
 
     name: str
     part: Mapping[str, Any]
-    multi: bool
     data: memoryview
     at: int
     entries: Mapping[str, memoryview]
@@ -165,11 +164,7 @@ class Values:
         return self._all.gather(ids.astype(np.uint32))
 
     def _texts(self, ids: npt.NDArray[Any]) -> pl.Series:
-        raw = pl.Series(self.dictionary.take(ids), dtype=pl.Binary)
-        try:
-            return raw.cast(pl.String)
-        except pl.exceptions.PolarsError:
-            raise ValueError("a value is not UTF-8") from None
+        return pl.Series(self.dictionary.take(ids), dtype=pl.Binary).cast(pl.String)
 
 
 class StringColumn(ColumnReader):
@@ -316,7 +311,7 @@ class NumberPairColumn(ColumnReader):
         first = int(offsets[0])
         cells = self._cells.read(first, int(offsets[-1]))
         bounds = (offsets - first).tolist()
-        pairs = [self._pair(cells[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        pairs = [self._pair(cells[a:b]) for a, b in itertools.pairwise(bounds)]
         return pl.Series(pairs, dtype=pl.Struct({"lhs": pl.Int64, "rhs": self._dtype}))
 
     def printed(self, start: int, stop: int) -> list[Any]:
@@ -338,36 +333,12 @@ class NumberPairColumn(ColumnReader):
         return {"lhs": self._base + delta, "rhs": value}
 
 
-class Section:
-    """A long byte string in LZ4 blocks of 64 KiB.
-
-    `LE i32 bytes of index, LE i32 position[blocks + 1], LE i32 bytes of data, blocks`.
-    """
-
-    BLOCK = 65536
-
-    def __init__(self, data: memoryview, codec: int = 1) -> None:
-        (index,) = struct.unpack_from("<i", data, 0)
-        self._ends = np.frombuffer(data, "<i4", index // 4, 4).astype(np.int64)
-        self._data = data[8 + index :]
-        self._codec = codec
-
-    def read(self, start: int, stop: int) -> bytes:
-        """Bytes `start` to `stop` of the plain string."""
-        if start >= stop:
-            return b""
-        first, last = start // self.BLOCK, (stop - 1) // self.BLOCK
-        from workers.segment.compress import decompress
-
-        plain = b"".join(
-            decompress(self._codec, self._data[self._ends[i] : self._ends[i + 1]]) for i in range(first, last + 1)
-        )
-        return plain[start - first * self.BLOCK : stop - first * self.BLOCK]
-
-
-def _section(data: memoryview, at: int) -> tuple[Section, int]:
-    (length,) = struct.unpack_from("<i", data, at)
-    return Section(data[at + 4 : at + 4 + length]), at + 4 + length
+def _section(data: memoryview, at: int) -> tuple[BlockBytes, int]:
+    """`LE i32 length`, then `LE i32 bytes of index, LE i32 position[blocks + 1], LE i32 bytes of data, blocks`."""
+    length, index = struct.unpack_from("<ii", data, at)
+    positions = np.frombuffer(data, "<i4", index // 4, at + 8)
+    stop = at + 4 + length
+    return BlockBytes(LZ4, positions, data[at + 12 + index : stop]), stop
 
 
 def read_dictionary(source: Source, at: int) -> Dictionary:
@@ -493,7 +464,6 @@ def open_column(
     source = Source(
         name=name,
         part=parts[0],
-        multi=descriptor["hasMultipleValues"],
         data=data,
         at=4 + length,
         entries=entries,

@@ -33,7 +33,10 @@ Compress = Callable[[Any], Any]
 def decompress(codec: int, data: memoryview) -> bytes | memoryview:
     """The plain bytes of one block."""
     if codec == LZ4:
-        plain: bytes = lz4.block.decompress(data, uncompressed_size=BLOCK_BYTES)
+        try:
+            plain: bytes = lz4.block.decompress(data, uncompressed_size=BLOCK_BYTES)
+        except lz4.block.LZ4BlockError as fault:
+            raise ValueError(f"bad lz4 block: {fault}") from None
         return plain
     if codec == UNCOMPRESSED:
         return data

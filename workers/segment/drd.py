@@ -1,8 +1,9 @@
 """`index.drd`, the table of contents of a segment, and `metadata.drd`.
 
-`index.drd`: list of the columns that hold a value (metrics by name, then dimensions in spec order; never `__time`), list
-of the dimensions among them, i64 start and i64 end of the interval, str32 with the bitmap type; then both lists once more
-with the columns that hold only nulls: the name stands for such a column, null for the next of the shorter list.
+`index.drd` is: list of the columns that hold a value (metrics by name, then dimensions in spec order; never `__time`);
+list of the dimensions among them; i64 start and i64 end of the interval; str32 with the bitmap type; then both lists
+once more with the columns that hold only nulls: the name stands for such a column, null for the next of the shorter
+list.
 """
 
 from __future__ import annotations
@@ -105,9 +106,7 @@ def write(contents: Contents) -> bytes:
 def _pack_names(names: Iterator[str | None]) -> bytes:
     """The flag is 1 when every name is followed by a greater one; null is least, and may repeat."""
     elements = [None if name is None else name.encode() for name in names]
-    rising = all(
-        a is None or (b is not None and sort_key(a) < sort_key(b)) for a, b in itertools.pairwise(elements)
-    )
+    rising = all(a is None or (b is not None and sort_key(a) < sort_key(b)) for a, b in itertools.pairwise(elements))
     return pack(elements, is_sorted=rising)
 
 

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import polars as pl
+
 from overlord.errors import TaskFailed
 
 DECODING_FAULTS = (
@@ -16,11 +18,11 @@ DECODING_FAULTS = (
     IndexError,
     KeyError,
     OverflowError,
-    RuntimeError,  # lz4 on a torn block
     struct.error,
     zlib.error,
     binascii.Error,
     zipfile.BadZipFile,
+    pl.exceptions.PolarsError,  # an id outside its dictionary, a value that is not UTF-8
 )
 
 

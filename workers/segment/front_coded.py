@@ -44,10 +44,7 @@ class FrontCoded:
         self._item_bytes = item_bytes
         self._has_null = data[at + 2] == 1
         self._count, at = vbyte(data, at + 3)
-        if self._count:
-            size, at = vbyte(data, at)
-        else:
-            size, at = _skip_size(data, at)
+        size, at = vbyte(data, at)
         buckets = -(-self._count // self._bucket_size)
         ends = np.frombuffer(data, "<i4", max(buckets - 1, 0), at)
         self.stop = at + size
@@ -92,8 +89,3 @@ class FrontCoded:
             values.append(base[: shared * unit] + bytes(data[at : at + length * unit]))
             at += length * unit
         return values
-
-
-def _skip_size(data: memoryview, at: int) -> tuple[int, int]:
-    """Size of a list without values, which may be left out at the very end of an entry."""
-    return vbyte(data, at) if at < len(data) else (0, at)
