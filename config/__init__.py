@@ -1,1 +1,1 @@
-"""Shipped configuration: the defaults, the profiles, the names a Druid knows. Data, in a package so that it travels in the wheel."""
+"""Shipped configuration: defaults, profiles, the names a Druid knows. A package, so that it travels in the wheel."""
