@@ -1,0 +1,9 @@
+"""How bytes become rows. To add a kind: one file, one decorator, one line here."""
+
+from __future__ import annotations
+
+from workers.ingest.formats import delimited as delimited
+from workers.ingest.formats import json as json
+from workers.ingest.formats.base import InputFormat, RawBatch, RawChunk, Rows, input_formats
+
+__all__ = ["InputFormat", "RawBatch", "RawChunk", "Rows", "input_formats"]

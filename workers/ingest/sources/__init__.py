@@ -1,0 +1,11 @@
+"""Where the rows come from. To add a kind: one file, one decorator, one line here."""
+
+from __future__ import annotations
+
+from workers.ingest.sources import http as http
+from workers.ingest.sources import inline as inline
+from workers.ingest.sources import local as local
+from workers.ingest.sources.ahead import Block, blocks
+from workers.ingest.sources.base import ByteStream, InputObject, InputSource, SplitHint, input_sources
+
+__all__ = ["Block", "ByteStream", "InputObject", "InputSource", "SplitHint", "blocks", "input_sources"]

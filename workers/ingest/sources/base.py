@@ -1,0 +1,101 @@
+"""What an input source is, and the objects (files, pages) it names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from overlord.errors import TaskFailed
+from overlord.registry import Registry
+
+
+class ByteStream(Protocol):
+    """What is needed of an open file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+    def close(self) -> None:
+        """Give the resource back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputObject:
+    """One thing to read from start to end.
+
+    Attributes
+    ----------
+    name : str
+        Path, URI, or what else tells a person where the rows came from.
+    size : int or None
+        Bytes as stored (perhaps compressed), if known.
+    open : callable
+        Gives the stored bytes; `compression.plain` decompresses them.
+    uri : str or None
+        The place as row errors print it; None for data that has none.
+    """
+
+    name: str
+    size: int | None
+    open: Callable[[], ByteStream]
+    uri: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitHint:
+    """How much one sub-task should read."""
+
+    max_bytes: int = 1 << 30
+    max_objects: int = 1000
+
+
+class InputSource(ABC):
+    """Where rows come from.
+
+    Attributes
+    ----------
+    splittable : bool
+        Whether several sub-tasks may share it.
+    """
+
+    splittable: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, json: Mapping[str, Any], settings: Mapping[str, Any]) -> InputSource:
+        """From the `inputSource` of a spec.
+
+        Raises
+        ------
+        TaskFailed
+            If a field is missing or of the wrong kind.
+        """
+
+    @abstractmethod
+    def objects(self) -> Iterator[InputObject]:
+        """All objects, in the order they are read.
+
+        Raises
+        ------
+        TaskFailed
+            If there are none, naming where they were looked for.
+        """
+
+    @abstractmethod
+    def splits(self, hint: SplitHint) -> Iterator[dict[str, Any]]:
+        """The same objects as several smaller specs of this kind; one spec if it cannot be split."""
+
+
+input_sources: Registry[type[InputSource]] = Registry("input source")
+
+
+def strings(json: Mapping[str, Any], field: str, where: str) -> list[str]:
+    """A field that is a list of texts, or absent."""
+    value = json.get(field)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TaskFailed(f"{where}.{field} must be a list of strings", where=f"{where}.{field}")
+    return value
