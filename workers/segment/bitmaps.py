@@ -1,4 +1,4 @@
-"""Bitmaps of rows as a segment keeps them; see `roaring` for how a column's bitmaps are built.
+"""Bitmaps of rows as a segment keeps them; `roaring` builds those of a column.
 
 Roaring bitmaps are in the portable format, little-endian; concise ones are read only. In both, no bytes at all are the
 empty bitmap.

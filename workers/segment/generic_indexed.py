@@ -21,6 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from workers.segment.errors import SegmentError
+from workers.segment.smoosh import Entry
+
+HEADER = 10
 PREFIX = 4
 NO_NULL = b"\0\0\0\0"
 NULL = b"\xff\xff\xff\xff"
@@ -103,6 +107,62 @@ class GenericIndexed:
         return [self.get(i) for i in indices.tolist()]
 
 
+class ListWriter:
+    """Writes a version 1 list of `count` elements into an entry, piece by piece.
+
+    Only the ends are held in memory: four bytes an element.
+    """
+
+    def __init__(self, entry: Entry, count: int, *, is_sorted: bool = False) -> None:
+        self._entry = entry
+        self._count = count
+        self._is_sorted = is_sorted
+        self._ends = np.empty(count, ">i4")
+        self._added = 0
+        self._size = 0
+        self._at = entry.skip(HEADER + 4 * count)
+
+    def add(self, element: bytes | memoryview | None) -> None:
+        """Append one element; None is null."""
+        self._entry.write(NULL if element is None else NO_NULL)
+        self._size += PREFIX
+        if element:
+            self._entry.write(element)
+            self._size += len(element)
+        if self._size > LIMIT:
+            raise _too_big(self._size)
+        self._ends[self._added] = self._size
+        self._added += 1
+
+    def add_packed(self, packed: bytes | bytearray | memoryview, sizes: npt.NDArray[np.int64]) -> None:
+        """Append many elements: their bytes with prefixes, joined, and the size of each, prefix included."""
+        self._entry.write(packed)
+        ends = np.cumsum(sizes)
+        ends += self._size
+        if len(ends):
+            self._size = int(ends[-1])
+            if self._size > LIMIT:
+                raise _too_big(self._size)
+        self._ends[self._added : self._added + len(ends)] = ends
+        self._added += len(ends)
+
+    def close(self) -> None:
+        """Fill in the header."""
+        assert self._added == self._count, (self._added, self._count)
+        size = 4 + 4 * self._count + self._size
+        if size > LIMIT:
+            raise _too_big(size)
+        header = struct.pack(">BBii", 1, self._is_sorted, size, self._count)
+        self._entry.fill(self._at, header + self._ends.tobytes())
+
+
+def _too_big(size: int) -> SegmentError:
+    return SegmentError(
+        f"a list of {size} bytes is over 2 GiB, which a segment's column cannot hold",
+        hint="lower tuningConfig.partitionsSpec.maxRowsPerSegment",
+    )
+
+
 def pack(elements: Iterable[bytes | None], *, is_sorted: bool = False) -> bytes:
     """A version 1 list of a few elements (names, cells); big lists are streamed by the writer."""
     values = bytearray()
@@ -113,5 +173,5 @@ def pack(elements: Iterable[bytes | None], *, is_sorted: bool = False) -> bytes:
         ends.append(len(values))
     size = 4 + 4 * len(ends) + len(values)
     if size > LIMIT:
-        raise ValueError(f"a list of {size} bytes is over 2 GiB")
+        raise _too_big(size)
     return struct.pack(f">BBii{len(ends)}i", 1, is_sorted, size, len(ends), *ends) + bytes(values)

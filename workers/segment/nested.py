@@ -26,10 +26,10 @@ from pyroaring import BitMap
 
 from workers.segment import bitmaps, smile
 from workers.segment.blocks import BlockBytes, Blocks, read_ids
-from workers.segment.columns import ColumnReader, Source, Values, print_double, read_dictionary
 from workers.segment.compress import BLOCK_BYTES
 from workers.segment.front_coded import FrontCoded, vbyte
 from workers.segment.generic_indexed import GenericIndexed
+from workers.segment.read_columns import ColumnReader, Source, Values, print_double, read_dictionary
 
 NULL_FIRST = 1
 JSON_TYPE = "COMPLEX<json>"
@@ -91,7 +91,7 @@ class Parts:
         return [*nulls, *np.frombuffer(data, dtype, count, 6).tolist()]
 
 
-class ScalarColumn(ColumnReader):
+class ScalarReader(ColumnReader):
     """Strings, longs or doubles only."""
 
     def __init__(self, type_name: str, parts: Parts) -> None:
@@ -126,7 +126,7 @@ class ScalarColumn(ColumnReader):
             yield value, bitmaps.decode(self._parts.bitmap, packed)
 
 
-class GlobalColumn(ColumnReader):
+class GlobalReader(ColumnReader):
     """Arrays, or a mix of types; its dictionaries are held as Python values."""
 
     def __init__(self, type_name: str, parts: Parts, *, is_variant: bool) -> None:
@@ -177,7 +177,7 @@ def json_texts(values: list[Any]) -> pl.Series:
     return pl.Series([None if v is None else orjson.dumps(v).decode() for v in values], dtype=pl.String)
 
 
-class JsonColumn(ColumnReader):
+class JsonReader(ColumnReader):
     """Any JSON value a row."""
 
     def __init__(self, parts: Parts) -> None:
@@ -225,8 +225,8 @@ def open_nested(source: Source) -> ColumnReader:
     part: Mapping[str, Any] = source.part
     logical: str = part["logicalType"]
     if logical == JSON_TYPE:
-        return JsonColumn(parts)
+        return JsonReader(parts)
     if logical.startswith("ARRAY<") or part.get("isVariantType"):
         mixed = bool(part.get("isVariantType"))
-        return GlobalColumn(logical, parts, is_variant=mixed)
-    return ScalarColumn(logical, parts)
+        return GlobalReader(logical, parts, is_variant=mixed)
+    return ScalarReader(logical, parts)

@@ -24,8 +24,8 @@ from pyroaring import BitMap
 
 from overlord.model.interval import Interval
 from workers.segment import drd
-from workers.segment.columns import ColumnReader, open_column
 from workers.segment.errors import SegmentError, naming
+from workers.segment.read_columns import ColumnReader, open_column
 from workers.segment.smoosh import SmooshReader
 
 TIME = "__time"
@@ -92,6 +92,10 @@ class SegmentReader:
     def columns(self) -> dict[str, str]:
         """Druid's type of every column by its name: `__time`, dimensions, metrics."""
         return {name: self.column(name).type_name for name in self._names()}
+
+    def is_null(self, name: str) -> bool:
+        """Whether a column is kept as a part of type "null": a string dimension without any value."""
+        return name in self._contents.nulls
 
     def column(self, name: str) -> ColumnReader:
         """The reader of one column."""

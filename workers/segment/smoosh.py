@@ -167,6 +167,11 @@ class SmooshWriter:
         Must exist; files of the same names are replaced.
     chunk_limit : int
         Largest size of a chunk file; smaller ones serve tests.
+
+    Attributes
+    ----------
+    total_bytes : int
+        Size of all files written, `meta.smoosh` included once that is there.
     """
 
     def __init__(self, directory: Path, *, chunk_limit: int = CHUNK_LIMIT) -> None:
@@ -176,6 +181,7 @@ class SmooshWriter:
         self._chunk = -1
         self._size = 0
         self._places: dict[str, tuple[int, int, int]] = {}
+        self.total_bytes = 0
 
     def __enter__(self) -> SmooshWriter:
         self._next_chunk()
@@ -188,14 +194,16 @@ class SmooshWriter:
             for name in sorted(self._places, key=lambda n: sort_key(n.encode())):
                 chunk, start, end = self._places[name]
                 lines.append(f"{name},{chunk},{start},{end}")
-            (self._directory / META).write_bytes(("\n".join(lines) + "\n").encode())
+            text = ("\n".join(lines) + "\n").encode()
+            (self._directory / META).write_bytes(text)
+            self.total_bytes += len(text)
 
     @contextmanager
     def entry(self, name: str) -> Iterator[Entry]:
         """Write the entry `name`; the `with` body writes all of it."""
         _check_name(name)
         if name in self._places:
-            raise SegmentError(f"column {name!r} is written twice")
+            raise SegmentError("it is written twice")
         entry = Entry(self._fd, self._size)
         yield entry
         entry.flush()
@@ -204,13 +212,14 @@ class SmooshWriter:
     def _place(self, name: str, length: int) -> None:
         if length > self._chunk_limit:
             raise SegmentError(
-                f"column {name!r} takes {length} bytes, but an entry of a segment can hold {self._chunk_limit}",
+                f"it takes {length} bytes, but an entry of a segment can hold {self._chunk_limit}",
                 hint="lower tuningConfig.partitionsSpec.maxRowsPerSegment",
             )
         start = self._size
         if start + length > self._chunk_limit:
             start = self._move_to_next_chunk(length)
         self._size = start + length
+        self.total_bytes += length
         self._places[name] = self._chunk, start, self._size
 
     def _move_to_next_chunk(self, length: int) -> int:
@@ -238,7 +247,7 @@ def _check_name(name: str) -> None:
     for character, word in ((",", "comma"), ("\n", "newline"), ("\r", "carriage return")):
         if character in name:
             raise SegmentError(
-                f"column {name!r} has a {word} in its name, which a segment cannot store",
+                f"its name has a {word}, which a segment cannot store",
                 hint="rename the column, such as with a transform or a flattenSpec",
             )
 

@@ -108,14 +108,14 @@ class ColumnReader:
         return iter(())
 
 
-class NullColumn(ColumnReader):
+class NullReader(ColumnReader):
     """A string column without any value."""
 
     def read(self, start: int, stop: int) -> pl.Series:
         return pl.Series([None], dtype=pl.String).new_from_index(0, max(stop - start, 0))
 
 
-class NumericColumn(ColumnReader):
+class NumericReader(ColumnReader):
     """LONG, DOUBLE or FLOAT, with the bitmap of null rows."""
 
     def __init__(self, type_name: str, blocks: Blocks, nulls: BitMap | None) -> None:
@@ -167,7 +167,7 @@ class Values:
         return pl.Series(self.dictionary.take(ids), dtype=pl.Binary).cast(pl.String)
 
 
-class StringColumn(ColumnReader):
+class StringReader(ColumnReader):
     """One dictionary id a row, or a list of them."""
 
     def __init__(
@@ -245,7 +245,7 @@ def as_lists(values: pl.Series, counts: npt.NDArray[Any]) -> pl.Series:
     return some.append(empty).gather(place)
 
 
-class CellColumn(ColumnReader):
+class CellReader(ColumnReader):
     """A complex column that is a list of byte strings, one a row; an element may be null."""
 
     EMPTY_THETA = base64.b64decode("AQMDAAAeAAA=")
@@ -264,7 +264,7 @@ class CellColumn(ColumnReader):
         return [None if c is None else base64.b64encode(c or self._empty).decode() for c in cells]
 
 
-class StringPairColumn(ColumnReader):
+class StringPairReader(ColumnReader):
     """stringFirst and stringLast: cells `i64 millis, i32 length, text`; length 0 is null."""
 
     def __init__(self, type_name: str, cells: GenericIndexed) -> None:
@@ -283,7 +283,7 @@ class StringPairColumn(ColumnReader):
         return {"lhs": millis, "rhs": cell[12 : 12 + length].decode() if length > 0 else None}
 
 
-class NumberPairColumn(ColumnReader):
+class NumberPairReader(ColumnReader):
     """longFirst and its like: `u8 3, u8 flags, 2 zero bytes, LE i64 base`, section of offsets, section of cells.
 
     A cell is `LE i32 or i64 delta (flag 0x80: i32), u8 is null, LE value unless null`; a cell of no bytes is no pair.
@@ -360,7 +360,7 @@ def _open_numeric(kind: str, dtype: str) -> Callable[[Source], ColumnReader]:
             (length,) = struct.unpack_from(">i", source.data, stop)
             bitmap = source.part.get("bitmapSerdeFactory", {}).get("type", source.bitmap)
             nulls = bitmaps.decode(bitmap, source.data[stop + 4 : stop + 4 + length])
-        return NumericColumn(kind, blocks, nulls)
+        return NumericReader(kind, blocks, nulls)
 
     return with_nulls
 
@@ -368,7 +368,7 @@ def _open_numeric(kind: str, dtype: str) -> Callable[[Source], ColumnReader]:
 def _open_old_numeric(kind: str, dtype: str) -> Callable[[Source], ColumnReader]:
     def without_nulls(source: Source) -> ColumnReader:
         blocks = read_numbers(source.data, source.at, dtype, source.entries, big_endian=source.big_endian)
-        return NumericColumn(kind, blocks, None)
+        return NumericReader(kind, blocks, None)
 
     return without_nulls
 
@@ -394,7 +394,7 @@ def _open_string(source: Source) -> ColumnReader:
     if not flags & NO_BITMAP_INDEX:
         bitmap = source.part.get("bitmapSerdeFactory", {}).get("type", source.bitmap)
         index = bitmap, GenericIndexed.read(data, ids.stop, source.entries)
-    return StringColumn(dictionary, ids, offsets, index)
+    return StringReader(dictionary, ids, offsets, index)
 
 
 def _offsets_and_ids_v3(source: Source, at: int) -> tuple[Offsets, Blocks]:
@@ -424,12 +424,12 @@ def _raw_offsets_and_ids(source: Source, at: int) -> tuple[Offsets, Blocks]:
 
 def _open_complex(source: Source) -> ColumnReader:
     type_name = source.part["typeName"]
-    if type_name in NumberPairColumn.VALUES:
-        return NumberPairColumn(type_name, source)
+    if type_name in NumberPairReader.VALUES:
+        return NumberPairReader(type_name, source)
     if source.data[source.at] == MARK:
         raise ValueError("complex metrics written with complexMetricCompression cannot be read")
     cells = GenericIndexed.read(source.data, source.at, source.entries)
-    return (StringPairColumn if type_name == "serializablePairLongString" else CellColumn)(type_name, cells)
+    return (StringPairReader if type_name == "serializablePairLongString" else CellReader)(type_name, cells)
 
 
 def _open_nested(source: Source) -> ColumnReader:
@@ -448,7 +448,7 @@ PARTS: dict[str, Callable[[Source], ColumnReader]] = {
     "stringDictionary": _open_string,
     "complex": _open_complex,
     "nestedCommonFormat": _open_nested,
-    "null": lambda source: NullColumn("STRING", source.part["numRows"]),
+    "null": lambda source: NullReader("STRING", source.part["numRows"]),
 }
 
 

@@ -1,0 +1,325 @@
+"""Writing a segment: Druid's format V9, as `index.drd`'s and the columns' modules lay it out.
+
+What is written is what Druid writes by default: strings with a UTF-8 dictionary, LZ4 blocks of ids and roaring bitmaps;
+numbers as plain values in LZ4 blocks. With `lz4_level=9` the files equal Druid's byte for byte.
+
+A column gives its rows through callables that return iterators of arrays of any length, so that they may come from
+files; nothing is held that grows with the rows but arrays of ids (see `write_columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from workers.segment import compress, drd
+from workers.segment import write_columns as write
+from workers.segment.errors import SegmentError
+from workers.segment.smoosh import CHUNK_LIMIT, Entry, SmooshWriter
+from workers.segment.utf16 import sort_key
+
+TIME = "__time"
+VERSION = b"\0\0\0\x09"
+FACTORY = b'{"type":"mMapSegmentFactory"}'
+CODECS = {"lz4": compress.LZ4, "uncompressed": compress.UNCOMPRESSED, "none": compress.NONE}
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSpec:
+    """How columns are encoded; Druid's `indexSpec`.
+
+    Attributes
+    ----------
+    bitmap : str
+        "roaring".
+    dimension_compression : str
+        Of the ids of string columns: "lz4" or "uncompressed".
+    metric_compression : str
+        Of all numbers, `__time` and numeric dimensions too: "lz4", "uncompressed" or "none".
+    lz4_level : int
+        0 is LZ4's fast mode; 9 its high compression mode as Druid uses it, many times slower for files some percent
+        smaller.
+    """
+
+    bitmap: str = "roaring"
+    dimension_compression: str = "lz4"
+    metric_compression: str = "lz4"
+    lz4_level: int = 0
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any] | None, *, lz4_level: int = 0) -> IndexSpec:
+        """From a task's `tuningConfig.indexSpec`.
+
+        Raises
+        ------
+        SegmentError
+            It asks for an encoding that is read but not written.
+        """
+        json = json or {}
+        for key, plain in PLAIN_ENCODINGS.items():
+            asked = json.get(key)
+            kind = asked.get("type") if isinstance(asked, Mapping) else asked
+            if kind is not None and kind not in plain:
+                raise _not_written(key, str(kind), plain)
+        spec = cls(
+            bitmap=(json.get("bitmap") or {}).get("type") or "roaring",
+            dimension_compression=json.get("dimensionCompression") or "lz4",
+            metric_compression=json.get("metricCompression") or "lz4",
+            lz4_level=lz4_level,
+        )
+        spec.check()
+        return spec
+
+    def check(self) -> None:
+        """Refuse what cannot be written."""
+        if self.bitmap != "roaring":
+            raise _not_written("bitmap", self.bitmap, ("roaring",))
+        if self.dimension_compression not in ("lz4", "uncompressed"):
+            raise _not_written("dimensionCompression", self.dimension_compression, ("lz4", "uncompressed"))
+        if self.metric_compression not in CODECS:
+            raise _not_written("metricCompression", self.metric_compression, tuple(CODECS))
+        if not 0 <= self.lz4_level <= 12:
+            raise SegmentError(f"lz4_level is {self.lz4_level}, but must be 0 to 12")
+
+
+PLAIN_ENCODINGS: dict[str, tuple[str, ...]] = {
+    "longEncoding": ("longs",),
+    "stringDictionaryEncoding": ("utf8",),
+    "complexMetricCompression": (),
+}
+
+
+def _not_written(key: str, asked: str, known: tuple[str, ...]) -> SegmentError:
+    return SegmentError(
+        f"segments with {key} {asked!r} are not written" + (f", only {' or '.join(known)}" if known else ""),
+        where=f"spec.tuningConfig.indexSpec.{key}",
+        hint=f"use {known[0]!r}" if known else "leave it out",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSpec:
+    """What a segment says of itself.
+
+    Attributes
+    ----------
+    interval_start_ms, interval_end_ms : int
+    dimensions, metrics : tuple of str
+        In spec order; only stored ones. `__time` is ignored.
+    metadata : dict
+        `metadata.drd`, as JSON. Its `ordering` decides whether `__time` must ascend.
+    """
+
+    interval_start_ms: int
+    interval_end_ms: int
+    dimensions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    metadata: dict[str, Any]
+    index_spec: IndexSpec = field(default_factory=IndexSpec)
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """Numbers.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        "LONG", "DOUBLE" or "FLOAT".
+    chunks : callable
+        Gives arrays of values (of that type, or one that fits it) with a mask of nulls, or None when there are none.
+    """
+
+    name: str
+    kind: str
+    chunks: Callable[[], Iterator[tuple[Array, npt.NDArray[np.bool_] | None]]]
+
+
+@dataclass(frozen=True)
+class StringColumn:
+    """Strings, one a row.
+
+    Attributes
+    ----------
+    name : str
+    dictionary : polars String series, or iterable of bytes or None
+        Strictly ascending in UTF-16 order, null first; see `utf16`. A series is fastest.
+    ids : callable
+        Gives integer arrays of positions in the dictionary.
+    bitmap_index : bool
+        Whether filters get an index; Druid's `createBitmapIndex`.
+    """
+
+    name: str
+    dictionary: pl.Series | Iterable[bytes | None]
+    ids: Callable[[], Iterator[Array]]
+    bitmap_index: bool = True
+
+
+@dataclass(frozen=True)
+class MultiStringColumn:
+    """Strings, any number a row.
+
+    Attributes
+    ----------
+    name, dictionary, bitmap_index
+        As in `StringColumn`; the null entry is needed too when a row is empty.
+    counts : callable
+        Gives integer arrays: how many values each row has.
+    ids : callable
+        Gives the positions in the dictionary of all values, row after row; its arrays need not fit those of `counts`.
+    """
+
+    name: str
+    dictionary: pl.Series | Iterable[bytes | None]
+    counts: Callable[[], Iterator[Array]]
+    ids: Callable[[], Iterator[Array]]
+    bitmap_index: bool = True
+
+
+@dataclass(frozen=True)
+class NullColumn:
+    """A string dimension without any value."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ComplexColumn:
+    """Serialised objects, such as sketches.
+
+    Attributes
+    ----------
+    name, type_name : str
+        Druid's name of the type, such as "hyperUnique".
+    cells : callable
+        Gives the bytes of each row's object; None is null.
+    """
+
+    name: str
+    type_name: str
+    cells: Callable[[], Iterable[bytes | None]]
+
+
+Column = NumericColumn | StringColumn | MultiStringColumn | NullColumn | ComplexColumn
+
+
+def write_segment(
+    directory: Path, spec: SegmentSpec, columns: Sequence[Column], rows: int, *, chunk_limit: int = CHUNK_LIMIT
+) -> int:
+    """Write a segment's files.
+
+    Parameters
+    ----------
+    directory : Path
+        Made if it is not there; it should be empty.
+    spec : SegmentSpec
+    columns : sequence of Column
+        `__time` and every dimension and metric of `spec`, in any order.
+    rows : int
+    chunk_limit : int
+        Largest file; smaller ones serve tests.
+
+    Returns
+    -------
+    int
+        Bytes of all files, which is the segment's `size`.
+
+    Raises
+    ------
+    SegmentError
+        The segment cannot be written; the message names the column.
+    """
+    spec.index_spec.check()
+    if rows <= 0:
+        raise SegmentError(f"{directory}: a segment without rows cannot be loaded by Druid, so none is written")
+    by_name = _by_name(directory, spec, columns)
+    dimensions = tuple(name for name in spec.dimensions if name != TIME)
+    contents = drd.Contents(
+        columns=(*sorted(spec.metrics, key=lambda name: sort_key(name.encode())), *dimensions),
+        dimensions=dimensions,
+        nulls=frozenset(column.name for column in columns if isinstance(column, NullColumn)),
+        start_ms=spec.interval_start_ms,
+        end_ms=spec.interval_end_ms,
+        bitmap=spec.index_spec.bitmap,
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    with SmooshWriter(directory, chunk_limit=chunk_limit) as smoosh:
+        encoder = _Encoder(spec, rows)
+        for name in (TIME, *contents.columns):
+            encoder.write(smoosh, by_name[name], directory)
+        with smoosh.entry(drd.INDEX) as entry:
+            entry.write(drd.write(contents))
+        with smoosh.entry(drd.METADATA) as entry:
+            entry.write(drd.write_metadata(spec.metadata))
+    (directory / "version.bin").write_bytes(VERSION)
+    (directory / "factory.json").write_bytes(FACTORY)
+    return smoosh.total_bytes + len(VERSION) + len(FACTORY)
+
+
+def _by_name(directory: Path, spec: SegmentSpec, columns: Sequence[Column]) -> dict[str, Column]:
+    by_name = {column.name: column for column in columns}
+    wanted = {TIME, *spec.dimensions, *spec.metrics}
+    if len(by_name) != len(columns) or len(wanted - {TIME}) != sum(
+        name != TIME for name in (*spec.dimensions, *spec.metrics)
+    ):
+        raise SegmentError(f"{directory}: a column name is used twice")
+    if missing := sorted(wanted - by_name.keys()):
+        raise SegmentError(f"{directory}: column {missing[0]!r} is named but not given")
+    if extra := sorted(by_name.keys() - wanted):
+        raise SegmentError(f"{directory}: column {extra[0]!r} is neither a dimension nor a metric")
+    time = by_name[TIME]
+    if not isinstance(time, NumericColumn) or time.kind != "LONG":
+        raise SegmentError(f"{directory}: column {TIME!r} must be LONG")
+    return by_name
+
+
+class _Encoder:
+    """Writes columns the way an `IndexSpec` says."""
+
+    def __init__(self, spec: SegmentSpec, rows: int) -> None:
+        self._rows = rows
+        index = spec.index_spec
+        self._ids = _codec(index.dimension_compression, index.lz4_level)
+        self._numbers = _codec(index.metric_compression, index.lz4_level)
+        ordering = spec.metadata.get("ordering") or [{"columnName": TIME}]
+        self._by_time = ordering[0].get("columnName") == TIME
+
+    def write(self, smoosh: SmooshWriter, column: Column, directory: Path) -> None:
+        try:
+            with smoosh.entry(column.name) as entry:
+                self._write(entry, column)
+        except SegmentError as error:
+            message = f"{directory}: column {column.name!r}: {error.message}"
+            raise SegmentError(message, where=error.where, hint=error.hint) from error
+
+    def _write(self, entry: Entry, column: Column) -> None:
+        rows = self._rows
+        match column:
+            case NumericColumn(name, kind, chunks):
+                by_time = name == TIME and self._by_time
+                write.write_numeric(entry, kind, chunks, rows, self._numbers, ascending=by_time)
+            case StringColumn(_, values, ids, index):
+                write.write_string(entry, values, ids, rows, self._ids, bitmap_index=index)
+            case MultiStringColumn(_, values, counts, ids, index):
+                write.write_multi_string(entry, values, counts, ids, rows, self._ids, bitmap_index=index)
+            case NullColumn():
+                write.write_null(entry, rows)
+            case ComplexColumn(_, type_name, cells):
+                write.write_complex(entry, type_name, cells(), rows)
+
+
+def _codec(name: str, lz4_level: int) -> write.Codec:
+    codec = CODECS[name]
+    if codec == compress.NONE:
+        return write.Codec(id=codec, compress=bytes)
+    return write.Codec(id=codec, compress=compress.compressor(codec, lz4_level))
