@@ -9,6 +9,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from overlord.model.audit import AuditInfo
+from overlord.model.interval import Interval
 from overlord.model.task import Location, Task
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def submit(tx: Transaction, task: Task, audit: AuditInfo, created: str) -> int | None:
+def submit(tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, created: str) -> int | None:
     """Insert a new task. Returns its place in the order of submission, or None when the id is taken."""
     row = tx.one(
         "queue.submit",
         id=task.id,
         created=created,
         datasource=task.datasource,
-        payload=orjson.dumps(task.payload),
+        payload=payload,
         status_payload=status_payload(task.id, "RUNNING"),
         type=task.type,
         group_id=task.group_id,
@@ -43,6 +44,11 @@ def has_room(tx: Transaction, max_size: int) -> bool:
     tx.run("queue.size_lock")
     row = tx.one("queue.size_count", most=max_size)
     return row is not None and int(row["size"]) < max_size
+
+
+def task_exists(tx: Transaction, task_id: str) -> bool:
+    """Whether the id is taken, by a task of ours or of a stock Overlord."""
+    return tx.one("queue.exists", id=task_id) is not None
 
 
 def status_payload(
@@ -161,9 +167,10 @@ def set_blocked(tx: Transaction, task_id: str, blockers: list[Row]) -> None:
     tx.run("queue.blocked", id=task_id, blocked_by=_jsonb(blockers))
 
 
-def lock_keys(tx: Transaction, datasource: str) -> list[Row]:
-    """Holder, type, interval and priority of a datasource's locks that are not revoked."""
-    return tx.all("queue.lock_keys", datasource=datasource)
+def lock_keys(tx: Transaction, datasource: str) -> list[tuple[str, str, str]]:
+    """Holder, type and interval of a datasource's locks that are not revoked."""
+    rows = tx.all("queue.lock_keys", datasource=datasource)
+    return [(row["task_id"], row["type"], str(Interval(row["start_ms"], row["end_ms"]))) for row in rows]
 
 
 def worker_started(

@@ -30,6 +30,9 @@ SELECT count(*) AS size FROM (
   SELECT 1 FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') LIMIT %(most)s
 ) AS open
 
+-- exists --
+SELECT 1 AS yes FROM {tasks} WHERE id = %(id)s
+
 -- fence --
 -- Held until the end of the transaction: a new leader cannot take over in the middle of it. No row: we lead no more.
 SELECT epoch FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
@@ -87,7 +90,8 @@ SELECT payload FROM {tasks} WHERE id = %(id)s
 
 -- payloads --
 -- Of tasks that still wait, in order of submission.
-SELECT o.id, o.seq, t.payload FROM {ovl_tasks} o JOIN {tasks} t ON t.id = o.id
+SELECT o.id, o.seq, o.datasource, o.availability_group, o.required_capacity, o.blocked_by, t.payload
+FROM {ovl_tasks} o JOIN {tasks} t ON t.id = o.id
 WHERE o.id = ANY(%(ids)s) AND o.state = 'WAITING' ORDER BY o.seq
 
 -- open --
@@ -105,7 +109,7 @@ UPDATE {ovl_tasks} SET blocked_by = %(blocked_by)s WHERE id = %(id)s AND state =
 
 -- lock_keys --
 -- What stands in the way of others, to tell whether a waiting task is worth another try.
-SELECT task_id, type, start_ms, end_ms, priority FROM {ovl_locks} WHERE datasource = %(datasource)s AND NOT revoked
+SELECT task_id, type, start_ms, end_ms FROM {ovl_locks} WHERE datasource = %(datasource)s AND NOT revoked
 
 -- worker_started --
 -- The worker's first word. No row: this attempt is not the one that runs.
