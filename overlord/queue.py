@@ -1,0 +1,337 @@
+"""The task queue: what is accepted here is committed, and ends exactly once.
+
+Everything it decides is a guarded move in Postgres (`overlord.states`); the rest of a decision (the stock row, locks,
+pending segments) is in the same transaction. Calls arrive from HTTP threads; two threads of its own admit and start
+tasks (`overlord.scheduler`) and settle what ended without telling.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from overlord import faults, locks, states
+from overlord.actions import cleanup
+from overlord.errors import DruidException, Unavailable
+from overlord.model.audit import AuditInfo
+from overlord.model.instant import format_instant, now_ms, parse_instant
+from overlord.model.task import Location, Task, TaskState
+from overlord.outcome import Outcome, outcome_of
+from overlord.scheduler import Scheduler
+from overlord.store import tasks as store
+
+if TYPE_CHECKING:
+    from overlord.logs import TaskLogs
+    from overlord.runners.base import Exit, Runner
+    from overlord.signals import Signals
+    from overlord.store.db import Database, Transaction
+
+_log = logging.getLogger(__name__)
+
+_ID_CHARACTERS = 255
+_UNBOUNDED = 2147483647
+_RETRY_S = 1.0
+
+
+class TaskQueue:
+    """All unfinished tasks.
+
+    Parameters
+    ----------
+    settings : Mapping
+    db : Database
+    signals : Signals
+        Told "task:<id>" and "locks:<datasource>" at each end.
+    runner : Runner
+    logs : TaskLogs
+    """
+
+    def __init__(
+        self, *, settings: Mapping[str, Any], db: Database, signals: Signals, runner: Runner, logs: TaskLogs
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._signals = signals
+        self._runner = runner
+        self._logs = logs
+        self._epoch: int | None = None
+        self._exits: queue.SimpleQueue[Exit | None] = queue.SimpleQueue()
+        self._settler: threading.Thread | None = None
+        self._scheduler = Scheduler(
+            settings=settings, db=db, runner=runner, fail=self._fail, end_lost=self._settle, end_in=self._end_in
+        )
+        runner.on_exit = self._exits.put
+        signals.listen("locks:", lambda key: self._scheduler.dirty(key.removeprefix("locks:")))
+
+    # ---- leading ----
+
+    def start(self, epoch: int) -> None:
+        """Lead: take up every unfinished task where it stands, then go on."""
+        while not self._exits.empty():
+            self._exits.get_nowait()  # of an earlier epoch; adoption looks at the files anyway
+        self._epoch = epoch
+        self._settler = threading.Thread(target=self._settle_exits, name="queue-ends", daemon=True)
+        self._settler.start()
+        self._scheduler.start(epoch)
+
+    def stop(self) -> None:
+        """Lead no more: nothing is decided from here on. Tasks go on running."""
+        if self._epoch is None:
+            return
+        self._epoch = None
+        self._scheduler.stop()
+        self._exits.put(None)
+        if self._settler is not None and self._settler is not threading.current_thread():
+            self._settler.join()
+
+    def wake(self) -> None:
+        """Look again at what could start: a worker or its configuration has changed."""
+        self._scheduler.wake(configuration=True)
+
+    def _leading(self) -> int:
+        if self._epoch is None:
+            raise Unavailable("This server does not lead")
+        return self._epoch
+
+    # ---- accepting ----
+
+    def submit(self, task: Task, audit: AuditInfo | None = None) -> str:
+        """Accept a task; it is committed when this returns.
+
+        Raises
+        ------
+        DruidException
+            The id is taken or too long, the payload too large, or the queue is full.
+        Unavailable
+            This server does not lead, or the database is away.
+        """
+        self._leading()
+        if len(task.id) > _ID_CHARACTERS:
+            raise _not_storable(task.id)
+        payload = orjson.dumps(task.payload)
+        most_bytes = self._settings["druid.indexer.queue.maxTaskPayloadSize"]
+        if most_bytes is not None and len(payload) > most_bytes:
+            raise _too_large(task.id, len(payload), most_bytes)
+        created = format_instant(now_ms())
+        seq = self._db.retry(lambda: self._insert(task, payload, audit or AuditInfo(), created))
+        faults.point("after_submit_commit")
+        self._scheduler.submitted(task, seq)
+        return task.id
+
+    def _insert(self, task: Task, payload: bytes, audit: AuditInfo, created: str) -> int:
+        max_size = int(self._settings["druid.indexer.queue.maxSize"])
+        with self._db.transaction() as tx:
+            full = max_size < _UNBOUNDED and not store.has_room(tx, max_size)
+            if full and store.task_exists(tx, task.id):
+                raise _exists(task.id)
+            if full:
+                raise _full(max_size)
+            seq = store.submit(tx, task, payload, audit, created)
+            if seq is None:
+                raise _exists(task.id)
+        return seq
+
+    # ---- ending ----
+
+    def finish(self, task_id: str, attempt: int, outcome: Outcome) -> bool:
+        """Write a task's end; log and report are in their store before. Once: later calls change nothing.
+
+        Returns
+        -------
+        bool
+            Whether this call ended it.
+        """
+        epoch = self._leading()
+        with self._db.transaction() as tx:
+            row = store.task(tx, task_id)
+        if row is None or row["state"] != TaskState.RUNNING or row["attempt"] != attempt:
+            return False
+        self._keep_logs(task_id)
+        faults.point("before_end_commit")
+        moved = self._db.retry(lambda: self._finish(row, outcome, epoch))
+        if moved:
+            faults.point("after_end_commit")
+            self._runner.ended(task_id, attempt)
+            self._scheduler.wake()
+            _log.info("task ended id=%s attempt=%d status=%s error=%s", task_id, attempt, outcome.status, outcome.error)
+        return moved
+
+    def _finish(self, row: dict[str, Any], outcome: Outcome, epoch: int) -> bool:
+        with self._db.transaction() as tx:
+            return self._end_in(tx, row, outcome, epoch, attempt=row["attempt"])
+
+    def _end_in(
+        self,
+        tx: Transaction,
+        row: dict[str, Any],
+        outcome: Outcome,
+        epoch: int,
+        *,
+        attempt: int | None = None,
+        event: str | None = None,
+    ) -> bool:
+        """End a task within a transaction: our row, the stock row, locks, pending segments."""
+        task_id, datasource = row["id"], row["datasource"]
+        if not store.fence(tx, epoch):
+            raise Unavailable("This server does not lead any more")
+        tx.lock_datasource(datasource)
+        event = event or ("succeeded" if outcome.status == "SUCCESS" else "failed")
+        moved = states.move(tx, task_id, event, epoch=epoch, attempt=attempt, cause=outcome.cause)
+        if moved is None:
+            return False
+        location = Location(host=moved["host"], port=moved["port"] or -1, tls_port=moved["tls_port"] or -1)
+        duration_ms = outcome.duration_ms
+        if duration_ms < 0 and outcome.status == "SUCCESS" and moved["started_date"]:
+            duration_ms = now_ms() - parse_instant(moved["started_date"])
+        status = store.status_payload(
+            task_id, outcome.status, duration_ms=duration_ms, error=outcome.error, location=location
+        )
+        store.end_stock(tx, task_id, status)
+        locks.release_task(tx, task_id)
+        cleanup.task_ended(tx, task_id, moved["group_id"])
+        tx.after_commit(lambda: self._told(task_id, datasource))
+        return True
+
+    def _told(self, task_id: str, datasource: str) -> None:
+        self._scheduler.forget(task_id)
+        self._signals.notify("locks:" + datasource)
+        self._signals.notify("task:" + task_id)
+
+    def shutdown(self, task_id: str, reason: str = "Shutdown request from user") -> bool:
+        """End an unfinished task as FAILED: committed when this returns, its process ends soon after.
+
+        Returns
+        -------
+        bool
+            False when it has ended before, or is unknown.
+        """
+        epoch = self._leading()
+        ended = self._db.retry(lambda: self._shut_down(task_id, reason, epoch))
+        if ended:
+            self._runner.stop(task_id, int(self._settings["ovl.task.killGrace"]) / 1000)
+            self._scheduler.wake()
+            _log.info("task shut down id=%s reason=%s", task_id, reason)
+        return ended
+
+    def _shut_down(self, task_id: str, reason: str, epoch: int) -> bool:
+        with self._db.transaction() as tx:
+            row = store.task(tx, task_id)
+            if row is None or TaskState(row["state"]).ended:
+                return False
+            outcome = Outcome(status="FAILED", error=reason, cause=reason)
+            return self._end_in(tx, row, outcome, epoch, event="shutdown")
+
+    def shutdown_all(self, datasource: str, reason: str = "Shutdown request from user") -> list[str]:
+        """End every unfinished task of a datasource; returns their ids."""
+        with self._db.transaction() as tx:
+            ids = store.open_of_datasource(tx, datasource)
+        # The newest first: else each end would let a waiting one start that is about to be ended.
+        return [task_id for task_id in reversed(ids) if self.shutdown(task_id, reason)]
+
+    def _fail(self, row: dict[str, Any], attempt: int | None, outcome: Outcome) -> None:
+        """End a task that could not start."""
+        epoch = self._leading()
+        with self._db.transaction() as tx:
+            self._end_in(tx, row, outcome, epoch, attempt=attempt)
+        self._runner.forget(row["id"])
+
+    def _keep_logs(self, task_id: str) -> None:
+        try:
+            self._logs.keep(task_id)
+        except OSError:
+            _log.exception("The log of task[%s] cannot be stored; its end is not held up by that", task_id)
+
+    # ---- what workers say ----
+
+    def worker_started(self, task_id: str, attempt: int, token: str, identity: dict[str, Any]) -> bool:
+        """A worker's first word; False when it is not wanted and must end."""
+        self._leading()
+        with self._db.transaction() as tx:
+            return store.worker_started(tx, task_id, attempt, token, identity, self._runner.location())
+
+    def worker_alive(self, task_id: str, attempt: int, token: str, progress: dict[str, Any] | None) -> bool:
+        """A sign of life; False when the worker is not wanted any more."""
+        self._leading()
+        with self._db.transaction() as tx:
+            return store.heartbeat(tx, task_id, attempt, token, progress)
+
+    def is_attempt(self, task_id: str, attempt: int, token: str) -> bool:
+        """Whether that is the attempt that runs, and its token."""
+        self._leading()
+        with self._db.transaction() as tx:
+            row = store.attempt_token(tx, task_id)
+        return (
+            row is not None
+            and row["state"] == TaskState.RUNNING
+            and row["attempt"] == attempt
+            and row["token"] is not None
+            and hmac.compare_digest(row["token"].encode(), token.encode())
+        )
+
+    # ---- processes that are gone ----
+
+    def _settle_exits(self) -> None:
+        while (exit_ := self._exits.get()) is not None:
+            try:
+                self._settle(exit_)
+            except Exception as error:
+                if self._epoch is None:
+                    return
+                _log.warning("The end of task[%s] cannot be written yet: %s", exit_.task_id, error)
+                time.sleep(_RETRY_S)
+                self._exits.put(exit_)
+
+    def _settle(self, exit_: Exit) -> None:
+        """A process is gone: end its task, unless that has been done, and clear up after it."""
+        with self._db.transaction() as tx:
+            row = store.task(tx, exit_.task_id)
+            published = row is not None and store.published_finally(tx, exit_.task_id)
+        if row is not None and row["state"] == TaskState.RUNNING and row["attempt"] == exit_.attempt:
+            self.finish(exit_.task_id, exit_.attempt, outcome_of(exit_, published=published))
+        elif row is not None and not TaskState(row["state"]).ended:
+            return  # another attempt is under way
+        else:
+            self._keep_logs(exit_.task_id)
+        self._runner.forget(exit_.task_id)
+        self._scheduler.wake()
+
+
+def _exists(task_id: str) -> DruidException:
+    return DruidException(f"Task[{task_id}] already exists", code="entryAlreadyExists")
+
+
+def _not_storable(task_id: str) -> DruidException:
+    return DruidException(
+        f"Encountered metadata exception for task [{task_id}]",
+        status=500,
+        code="general",
+        persona="OPERATOR",
+        category="RUNTIME_FAILURE",
+        context={"isTransient": "false"},
+    )
+
+
+def _too_large(task_id: str, size: int, most: int) -> DruidException:
+    return DruidException(
+        f"Task[{task_id}] has payload of size[{size}] but max allowed size is [{most}]. Reduce the size of the task "
+        "payload, or increase druid.indexer.queue.maxTaskPayloadSize."
+    )
+
+
+def _full(max_size: int) -> DruidException:
+    return DruidException(
+        f"Task queue already contains [{max_size}] tasks."
+        f" Retry later or increase 'druid.indexer.queue.maxSize'[{max_size}].",
+        status=429,
+        code="general",
+        persona="ADMIN",
+        category="CAPACITY_EXCEEDED",
+        headers={"Retry-After": "5"},
+    )
