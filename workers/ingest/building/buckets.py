@@ -1,0 +1,95 @@
+"""Which time chunk a row belongs to, and whether it is wanted at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from overlord.errors import TaskFailed
+from overlord.model.granularity import AllGranularity, Granularity
+from overlord.model.instant import format_instant
+from overlord.model.interval import Interval, condense
+
+Times = npt.NDArray[np.int64]
+
+
+class Buckets:
+    """Time chunks of a segmentGranularity.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        Of the granularitySpec. If there are any, only rows of the chunks they touch are kept.
+    """
+
+    def __init__(self, granularity: Granularity, intervals: Iterable[Interval] = ()) -> None:
+        self._granularity = granularity
+        chunks = sorted({chunk for wide in intervals for chunk in granularity.intervals(wide)})
+        self._wanted = condense(chunks)
+        self._known: dict[int, Interval] = {}
+        if chunks and isinstance(granularity, AllGranularity):  # which leaves given intervals as they are
+            self._known = {chunk.start: chunk for chunk in self._wanted}
+
+    def keep(self, times: Times) -> npt.NDArray[np.bool_] | None:
+        """Which rows lie in a wanted chunk; None if all do."""
+        if not self._wanted:
+            return None
+        starts = np.array([i.start for i in self._wanted])
+        ends = np.array([i.end for i in self._wanted])
+        at = np.searchsorted(starts, times, side="right") - 1
+        inside = (at >= 0) & (times < ends[at])
+        return None if inside.all() else inside
+
+    def starts(self, times: Times) -> Times:
+        """Start of each row's chunk."""
+        if self._wanted and isinstance(self._granularity, AllGranularity):
+            given = np.array([i.start for i in self._wanted])
+            return given[np.searchsorted(given, times, side="right") - 1]
+        return self._granularity.bucket_starts(times)
+
+    def interval(self, start: int) -> Interval:
+        """The chunk that begins at `start`."""
+        if start not in self._known:
+            self._known[start] = self._granularity.bucket(start)
+        return self._known[start]
+
+
+class AllocatedBuckets(Buckets):
+    """Chunks as the Overlord allocates them, which follow the segments that are there already.
+
+    Parameters
+    ----------
+    allocate : callable
+        From an instant to the interval of the segment that will take its row.
+    """
+
+    def __init__(
+        self, granularity: Granularity, intervals: Iterable[Interval], allocate: Callable[[int], Interval]
+    ) -> None:
+        super().__init__(granularity, intervals)
+        self._allocate = allocate
+        self._chunks: list[Interval] = []
+
+    def starts(self, times: Times) -> Times:
+        """Start of each row's chunk; asks for those not known yet."""
+        out, found = self._look_up(times)
+        while not found.all():
+            instant = int(times[int(np.argmin(found))])
+            chunk = self._allocate(instant)
+            if not chunk.contains_instant(instant):
+                raise TaskFailed(f"The segment allocated for [{format_instant(instant)}] covers [{chunk}] only")
+            self._chunks = sorted([*self._chunks, chunk], key=lambda c: c.start)
+            self._known[chunk.start] = chunk
+            out, found = self._look_up(times)
+        return out
+
+    def _look_up(self, times: Times) -> tuple[Times, npt.NDArray[Any]]:
+        if not self._chunks:
+            return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
+        starts = np.array([c.start for c in self._chunks])
+        ends = np.array([c.end for c in self._chunks])
+        at = np.maximum(np.searchsorted(starts, times, side="right") - 1, 0)
+        return starts[at], (times >= starts[at]) & (times < ends[at])

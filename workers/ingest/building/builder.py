@@ -1,0 +1,208 @@
+"""Batches in, segments out; see `SegmentBuilder`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from workers.ingest.batch import Batch
+from workers.ingest.building.buckets import Buckets
+from workers.ingest.building.columns import encode
+from workers.ingest.building.emit import BuiltSegment, emit
+from workers.ingest.building.merge import merge_runs
+from workers.ingest.building.run import Run, memory, roll_up, sort, spill, stack
+from workers.ingest.building.schema import BuildSchema
+from workers.ingest.building.store import Scratch, bisect
+from workers.ingest.partition.dynamic import DynamicPartitions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much stays in memory.
+
+    Attributes
+    ----------
+    rows, nbytes : int
+        Rows, and bytes of their columns, after which a run is spilled.
+    block_rows : int
+        Rows sorted at a time when runs are merged.
+    """
+
+    rows: int = 1_000_000
+    nbytes: int = 256 << 20
+    block_rows: int = 1 << 18
+
+
+class SegmentBuilder:
+    """Collects rows and writes them as segments, one or more a time chunk.
+
+    Rows are kept as they come until the limits are reached; then they are sorted and rolled up to a run. A run much
+    smaller than the limits stays and takes part in the next one; otherwise it is spilled. At the end, or when the
+    partitioning calls segments full, the runs are merged and every chunk's stretch is written.
+
+    Parameters
+    ----------
+    scratch : Path
+        Folder for spilled runs and written segments; the caller removes it.
+    """
+
+    def __init__(
+        self,
+        schema: BuildSchema,
+        buckets: Buckets,
+        partitions: DynamicPartitions,
+        *,
+        scratch: Path,
+        limits: Limits | None = None,
+    ) -> None:
+        self._schema = schema
+        self._buckets = buckets
+        self._partitions = partitions
+        self._folder = scratch
+        self._scratch = Scratch(scratch / "runs")
+        self._limits = limits or Limits()
+        self._metrics = {a.name for a in schema.aggregators}
+        self._made: Counter[int] = Counter()  # segments begun, by chunk
+        self._written = 0
+        self._full: list[BuiltSegment] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pending: list[Run] = []
+        self._pending_bytes = 0
+        self._spilled: list[Run] = []
+        self._spilled_counts: Counter[int] = Counter()
+        self._counts: Counter[int] = Counter()  # by chunk, an upper bound of the rows in open segments
+
+    def add(self, batch: Batch) -> None:
+        """Take rows, all of which the buckets keep."""
+        if len(batch):
+            self._add(self._encode(batch))
+
+    def finish(self) -> Iterator[BuiltSegment]:
+        """All segments, those closed on the way first; each is written when it is asked for."""
+        full, self._full = self._full, []
+        yield from full
+        yield from self._close()
+
+    # ---- rows in ----
+
+    def _encode(self, batch: Batch) -> Run:
+        times = batch.columns["__time"].to_numpy()
+        chunk = self._buckets.starts(times)
+        truncated = np.maximum(self._schema.query_granularity.bucket_starts(times), chunk)
+        rows = len(batch)
+        columns = {n: c for n, c in batch.columns.items() if n != "__time" and n not in self._metrics}
+        for name, dtype in self._schema.dtypes.items():
+            if name not in columns:
+                columns[name] = pl.Series(name, [], dtype=dtype).extend_constant(None, rows)
+        return Run(
+            chunk=chunk,
+            time=truncated,
+            dimensions={name: encode(column) for name, column in columns.items()},
+            states=[a.lift(batch.columns.get(a.name), rows) for a in self._schema.aggregators],
+        )
+
+    def _add(self, rows: Run) -> None:
+        while True:
+            chunks = memory(rows.chunk)
+            counts = self._counts + _count(chunks)
+            cut = self._cut(rows, chunks) if self._partitions.full(counts) else None
+            if cut is None:
+                self._keep(rows)
+                return
+            self._keep(rows.take(slice(0, cut)))
+            self._full.extend(self._close())
+            if cut == len(rows):
+                return
+            rows = rows.take(slice(cut, len(rows)))
+
+    def _cut(self, rows: Run, chunks: npt.NDArray[np.int64]) -> int | None:
+        """Where in `rows` a segment gets full, exactly."""
+        is_new = np.ones(len(rows), np.bool_)
+        if self._schema.rollup:
+            self._compact()
+            held = sum(map(len, self._pending))
+            firsts = sort(stack([*self._pending, rows]), self._schema).first
+            is_new[:] = False
+            is_new[firsts[firsts >= held] - held] = True
+        return self._partitions.cut(self._counts, chunks, is_new)
+
+    def _keep(self, rows: Run) -> None:
+        self._pending.append(rows)
+        self._pending_bytes += rows.nbytes
+        self._counts += _count(memory(rows.chunk))
+        if self._over(sum(map(len, self._pending)), self._pending_bytes):
+            self._compact()
+            kept = self._pending[0]
+            if self._over(2 * len(kept), 2 * kept.nbytes):
+                self._spill()
+
+    def _over(self, rows: int, nbytes: int) -> bool:
+        return rows >= self._limits.rows or nbytes >= self._limits.nbytes
+
+    def _compact(self) -> None:
+        """What is pending becomes one run."""
+        if not self._pending:
+            return
+        rows = stack(self._pending)
+        self._pending.clear()
+        run = roll_up(rows, sort(rows, self._schema), self._schema)
+        del rows
+        self._pending = [run]
+        self._pending_bytes = run.nbytes
+        self._counts = self._spilled_counts + _count(memory(run.chunk))
+
+    def _spill(self) -> None:
+        (run,) = self._pending
+        self._spilled.append(spill(run, self._scratch))
+        self._spilled_counts += _count(memory(run.chunk))
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    # ---- segments out ----
+
+    def _close(self) -> Iterator[BuiltSegment]:
+        """Write all open segments, and begin anew."""
+        self._compact()
+        if self._spilled and self._pending:
+            self._spill()
+        runs = self._spilled or self._pending
+        self._reset()
+        if not runs:
+            return
+        run = merge_runs(runs, self._schema, self._scratch, self._limits.block_rows) if len(runs) > 1 else runs[0]
+        runs.clear()
+        for chunk, start, stop in _stretches(run):
+            self._written += 1
+            yield emit(
+                run,
+                start,
+                stop,
+                interval=self._buckets.interval(chunk),
+                order=self._made[chunk],
+                schema=self._schema,
+                into=self._folder / f"segment-{self._written}",
+            )
+            self._made[chunk] += 1
+
+
+def _count(chunks: npt.NDArray[np.int64]) -> Counter[int]:
+    values, counts = np.unique(chunks, return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def _stretches(run: Run) -> Iterator[tuple[int, int, int]]:
+    """Chunk, start and stop of the rows of each chunk."""
+    start = 0
+    while start < len(run):
+        chunk = int(run.chunk[start : start + 1][0])
+        stop = bisect(run.chunk, chunk, start, len(run), right=True)
+        yield chunk, start, stop
+        start = stop

@@ -1,0 +1,119 @@
+"""What the builder has to know of an ingestion spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from overlord.errors import TaskFailed
+from overlord.model.granularity import Granularity
+from workers.ingest.rollup import Aggregator, aggregators
+
+_DTYPES: dict[str, pl.DataType] = {"long": pl.Int64(), "double": pl.Float64(), "float": pl.Float32()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSchema:
+    """How rows become segments.
+
+    Attributes
+    ----------
+    dimensions : tuple of str
+        Those the spec names, in its order, `__time` included if it is among them.
+    dtypes : mapping of str to polars dtype
+        Of the dimensions the spec names, without `__time`.
+    unindexed : frozenset of str
+        String dimensions without a bitmap index.
+    store_empty : bool
+        Whether a string dimension of the spec that is null in a whole segment is kept.
+    store_all_empty : bool
+        The same for dimensions the spec does not name.
+    time_first : bool
+        Whether rows are sorted by time before all else.
+    """
+
+    dimensions: tuple[str, ...]
+    aggregators: Sequence[Aggregator]
+    query_granularity: Granularity
+    rollup: bool
+    timestamp_spec: Mapping[str, Any]
+    dtypes: Mapping[str, pl.DataType] = field(default_factory=dict)
+    unindexed: frozenset[str] = frozenset()
+    store_empty: bool = True
+    store_all_empty: bool = False
+    time_first: bool = True
+    index_spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], context: Mapping[str, Any]) -> BuildSchema:
+        """From a task's `spec`, all defaults filled in, and its context."""
+        data = spec["dataSchema"]
+        dimensions = data.get("dimensionsSpec") or {}
+        named = [{"name": d} if isinstance(d, str) else d for d in dimensions.get("dimensions") or []]
+        granularity = data.get("granularitySpec") or {}
+        everything = bool(dimensions.get("useSchemaDiscovery")) or bool(dimensions.get("includeAllDimensions"))
+        return cls(
+            dimensions=tuple(d["name"] for d in named),
+            aggregators=[aggregator(metric) for metric in data.get("metricsSpec") or []],
+            query_granularity=Granularity.parse(granularity.get("queryGranularity") or "NONE"),
+            rollup=granularity.get("rollup", True) is not False,
+            timestamp_spec=data["timestampSpec"],
+            dtypes={d["name"]: _dtype(d) for d in named if d["name"] != "__time"},
+            unindexed=frozenset(d["name"] for d in named if d.get("createBitmapIndex") is False),
+            store_empty=context.get("storeEmptyColumns", True) is not False,
+            store_all_empty=everything,
+            time_first=dimensions.get("forceSegmentSortByTime", True) is not False,
+            index_spec=(spec.get("tuningConfig") or {}).get("indexSpec") or {},
+        )
+
+    def sort_order(self, known: Iterable[str]) -> list[str]:
+        """Names of the columns rows are sorted by; dimensions that turned up on the way come last."""
+        named = list(self.dimensions)
+        if self.time_first or "__time" not in named:
+            named = ["__time", *(n for n in named if n != "__time")]
+        there = set(known) | {"__time"}
+        return [n for n in named if n in there] + [n for n in there_in_order(known) if n not in named]
+
+    def stored_order(self, known: Iterable[str]) -> list[str]:
+        """Dimensions in the order a segment lists them."""
+        named = [n for n in self.dimensions if n != "__time"]
+        return named + [n for n in there_in_order(known) if n not in named]
+
+    def keeps_empty(self, dimension: str) -> bool:
+        """Whether `dimension` is stored where it is null throughout."""
+        return self.store_empty and (self.store_all_empty or dimension in self.dimensions)
+
+    def metadata(self) -> dict[str, Any]:
+        """Contents of `metadata.drd`."""
+        ordered = self.sort_order(self.dimensions)
+        return {
+            "container": {},
+            "aggregators": [a.combining() for a in sorted(self.aggregators, key=lambda a: a.name)],
+            "timestampSpec": dict(self.timestamp_spec),
+            "queryGranularity": self.query_granularity.to_json(),
+            "rollup": self.rollup,
+            "ordering": [{"columnName": name, "order": "ascending"} for name in ordered],
+        }
+
+
+def _dtype(dimension: Mapping[str, Any]) -> pl.DataType:
+    return _DTYPES.get(dimension.get("type", "string"), pl.String())
+
+
+def aggregator(metric: Mapping[str, Any]) -> Aggregator:
+    """The aggregator a metricsSpec entry asks for."""
+    kind = str(metric.get("type"))
+    if kind not in aggregators:
+        raise TaskFailed(
+            f"Metric [{metric.get('name')}] has type [{kind}], which this version cannot build. "
+            f"It builds: {', '.join(aggregators.names())}"
+        )
+    return aggregators[kind].from_json(metric)
+
+
+def there_in_order(known: Iterable[str]) -> list[str]:
+    """Names in the order they turned up, each once, without `__time`."""
+    return [n for n in dict.fromkeys(known) if n != "__time"]

@@ -1,0 +1,236 @@
+"""Dictionaries of string columns: distinct values in the order a segment keeps them (UTF-16), null apart.
+
+Code 0 is null, code i the i-th value. A table is a polars Series, or blocks of such on disk; several sorted
+tables are merged block by block, so that no more than one block of each is in memory.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from workers.ingest.building.store import ArrayFile, ArrayWriter, Column, Scratch
+from workers.segment import utf16
+
+Ints = npt.NDArray[Any]
+
+BLOCK_BYTES = 256 << 10
+_KEEP_BYTES = 4 << 20
+
+
+class Table(Protocol):
+    """Sorted distinct values."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def blocks(self) -> Iterator[pl.Series]:
+        """All values in order, in one or more Series."""
+
+    def gather(self, codes: Ints) -> Iterator[pl.Series]:
+        """The values of ascending `codes`, none of them 0."""
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """Values in a Series; not `sorted` only between a batch's arrival and its first sort."""
+
+    values: pl.Series
+    sorted: bool = True
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return int(self.values.estimated_size())
+
+    def blocks(self) -> Iterator[pl.Series]:
+        """See `Table`."""
+        yield self.values
+
+    def gather(self, codes: Ints) -> Iterator[pl.Series]:
+        """See `Table`."""
+        yield self.values.gather(codes - 1) if len(codes) < len(self.values) else self.values
+
+
+EMPTY = MemoryTable(pl.Series("values", [], dtype=pl.String))
+
+
+class DiskTable:
+    """Values in blocks of Arrow IPC."""
+
+    def __init__(self, file: ArrayFile, places: Sequence[tuple[int, int]], counts: Sequence[int], nbytes: int) -> None:
+        self._file = file
+        self._places = places
+        self._counts = counts
+        self.nbytes = nbytes
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def blocks(self) -> Iterator[pl.Series]:
+        """See `Table`."""
+        for place in self._places:
+            yield self._read(place)
+
+    def gather(self, codes: Ints) -> Iterator[pl.Series]:
+        """See `Table`."""
+        base = 0
+        for place, count in zip(self._places, self._counts, strict=True):
+            low, high = np.searchsorted(codes, (base + 1, base + count + 1))
+            if high > low:
+                yield self._read(place).gather(codes[low:high] - (base + 1))
+            base += count
+
+    def loaded(self) -> Table:
+        """The same in memory if it is small."""
+        return MemoryTable(pl.concat(list(self.blocks()))) if self.nbytes <= _KEEP_BYTES and self._places else self
+
+    def _read(self, place: tuple[int, int]) -> pl.Series:
+        data = io.BytesIO(self._file.read_bytes(*place))
+        return pl.read_ipc(data).to_series()
+
+
+class DiskTableWriter:
+    """Puts values away in blocks."""
+
+    def __init__(self, file: ArrayFile) -> None:
+        self._file = file
+        self._waiting: list[pl.Series] = []
+        self._waiting_bytes = 0
+        self._places: list[tuple[int, int]] = []
+        self._counts: list[int] = []
+        self._nbytes = 0
+
+    def append(self, values: pl.Series) -> None:
+        """Add values that follow all those before."""
+        size = int(values.estimated_size())
+        if size > 2 * BLOCK_BYTES and len(values) > 1:
+            step = max(1, len(values) * BLOCK_BYTES // size)
+            for at in range(0, len(values), step):
+                self._take(values.slice(at, step), size * min(step, len(values) - at) // len(values))
+        else:
+            self._take(values, size)
+
+    def done(self) -> DiskTable:
+        """All that was appended."""
+        self._flush()
+        return DiskTable(self._file, self._places, self._counts, self._nbytes)
+
+    def _take(self, piece: pl.Series, size: int) -> None:
+        if not len(piece):
+            return
+        self._waiting.append(piece)
+        self._waiting_bytes += size
+        if self._waiting_bytes >= BLOCK_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        block = pl.concat(self._waiting, rechunk=True).alias("values")
+        data = io.BytesIO()
+        block.to_frame().write_ipc(data, compression="uncompressed")
+        self._places.append(self._file.put_bytes(data.getvalue()))
+        self._counts.append(len(block))
+        self._nbytes += self._waiting_bytes
+        self._waiting = []
+        self._waiting_bytes = 0
+
+
+def union(tables: Sequence[MemoryTable]) -> tuple[MemoryTable, list[Ints]]:
+    """One sorted table of all values, and for each table what its codes become."""
+    distinct = {id(t.values): t for t in tables if len(t)}
+    if len(distinct) == 1:
+        only = next(iter(distinct.values()))
+        if only.sorted:
+            same = np.arange(len(only) + 1, dtype=np.int32)
+            return only, [same if len(t) else same[:1] for t in tables]
+    if not distinct:
+        return EMPTY, [np.zeros(1, np.int32) for _ in tables]
+    values = _sorted(pl.concat([t.values for t in distinct.values()]).unique())
+    enum = pl.Enum(values)
+    made = {key: _codes_after(t.values, enum) for key, t in distinct.items()}
+    return MemoryTable(values), [made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables]
+
+
+def _sorted(values: pl.Series) -> pl.Series:
+    keys = utf16.sort_keys(values)
+    return values.sort() if keys is values else values.gather(keys.arg_sort())
+
+
+def _key(value: str) -> bytes:
+    return utf16.sort_key(value.encode())
+
+
+def _codes_after(values: pl.Series, enum: pl.Enum) -> Ints:
+    out = np.zeros(len(values) + 1, np.int32)
+    out[1:] = values.cast(enum).to_physical().to_numpy()
+    out[1:] += 1
+    return out
+
+
+class _Cursor:
+    """Reads one table on."""
+
+    def __init__(self, table: Table) -> None:
+        self._blocks = table.blocks()
+        self.block = pl.Series("values", [], dtype=pl.String)
+        self._next()
+
+    def _next(self) -> None:
+        self.block = pl.Series("values", [], dtype=pl.String)
+        for block in self._blocks:
+            if len(block):
+                self.block = block
+                break
+        self.last = _key(self.block[-1]) if len(self.block) else None
+
+    def take(self, upto: bytes) -> pl.Series:
+        """The values not above `upto`, which is one of this or another cursor's `last`."""
+        assert self.last is not None
+        count = len(self.block)
+        if self.last > upto:
+            count = bisect_right(range(count), upto, key=lambda i: _key(self.block[i]))
+        taken = self.block.head(count)
+        if count == len(self.block):
+            self._next()
+        else:
+            self.block = self.block.slice(count)
+        return taken
+
+
+def merge(tables: Sequence[Table], scratch: Scratch) -> tuple[Table, list[Column]]:
+    """`union` for tables of any size; the new codes too are on disk."""
+    if all(isinstance(t, MemoryTable) for t in tables) and sum(t.nbytes for t in tables) <= _KEEP_BYTES:
+        table, codes = union([t for t in tables if isinstance(t, MemoryTable)])
+        return table, list(codes)
+    writer = DiskTableWriter(ArrayFile(scratch))
+    new_codes = [ArrayWriter(scratch, np.int32) for _ in tables]
+    for out in new_codes:
+        out.append(np.zeros(1, np.int32))
+    cursors = [_Cursor(table) for table in tables]
+    base = 0
+    while True:
+        lasts = [c.last for c in cursors if c.last is not None]
+        if not lasts:
+            break
+        upto = min(lasts)
+        parts = [(i, MemoryTable(c.take(upto))) for i, c in enumerate(cursors) if c.last is not None]
+        merged, codes = union([part for _, part in parts])
+        for (i, _), code in zip(parts, codes, strict=True):
+            new_codes[i].append(code[1:] + base)
+        writer.append(merged.values)
+        base += len(merged)
+    return writer.done().loaded(), [out.done() for out in new_codes]
