@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from overlord.model import timeline
 from overlord.model.instant import format_instant, parse_instant
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
+from overlord.model.timeline import overshadowed
 
 if TYPE_CHECKING:
     from overlord.store.db import Transaction
@@ -80,7 +80,7 @@ def _mark_visible(
     if not wanted:
         return 0
     used = _segments(tx.all("datasources.used", datasource=datasource, versions=versions))
-    hidden = {str(name) for name in timeline.overshadowed(used + wanted)}
+    hidden = {str(name) for name in overshadowed(used + wanted)}
     ids = [name for segment in wanted if (name := str(segment.id)) not in hidden]
     return tx.run("datasources.mark_used_ids", datasource=datasource, now=now, ids=ids)
 
