@@ -30,7 +30,7 @@ _CLIENT = {
     "keepalives_interval": 1,
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
-    "application_name": "overlord leader",
+    "application_name": "overlord-leader",
 }
 _SESSION = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3"
 
@@ -41,7 +41,8 @@ class Leader:
     Parameters
     ----------
     db : Database
-    dsn : str
+    dsn : callable
+        Connection string of now.
     url : callable
         Where this server is reached; shown to others while it leads.
     on_elected : callable
@@ -56,7 +57,7 @@ class Leader:
         self,
         *,
         db: Database,
-        dsn: str,
+        dsn: Callable[[], str],
         url: Callable[[], str],
         on_elected: Callable[[int], None],
         on_deposed: Callable[[], None],
@@ -114,7 +115,7 @@ class Leader:
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                with psycopg.connect(self._dsn, autocommit=True, **_CLIENT) as connection:  # type: ignore[arg-type]
+                with psycopg.connect(self._dsn(), autocommit=True, **_CLIENT) as connection:  # type: ignore[arg-type]
                     connection.execute(_SESSION)
                     self._stand(connection)
             except (psycopg.Error, OverlordError) as error:

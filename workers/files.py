@@ -10,6 +10,7 @@ identity.json  the worker's (host, boot id, pid, start time): it has begun
 report.json    the report so far
 end.json       the worker's last word; when it is there the work is done
 exit.json      how the process ended, by the nursery
+killed.json    why the runner killed it, if it did
 scratch/       the task's own
 =============  ==========================================================================================
 

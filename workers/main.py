@@ -102,7 +102,7 @@ def _begin(folder: Path) -> bool:
         return False
     identity = ProcessIdentity.of(os.getpid())
     assert identity is not None
-    write_json(folder / "identity.json", identity.to_json())
+    write_json(folder / "identity.json", {**identity.to_json(), "folder": str(folder)})
     return True
 
 

@@ -133,6 +133,12 @@ class Runner(Protocol):
     def live_report(self, task_id: str) -> Path | None:
         """File with the task's report so far, while there is one."""
 
+    def take_log(self, task_id: str, attempt: int, more: bytes) -> None:
+        """Add to the log of a worker that does not share a disk with us."""
+
+    def take_report(self, task_id: str, attempt: int, report: bytes) -> None:
+        """Keep the report so far of a worker that does not share a disk with us."""
+
     def open(self) -> None:
         """Begin to work."""
 

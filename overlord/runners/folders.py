@@ -64,9 +64,8 @@ class TaskFolders:
             if path.is_dir() and not path.name.startswith("."):
                 yield path
 
-    def live_file(self, task_id: str, name: str) -> Path | None:
+    def live_file(self, task: Path, name: str) -> Path | None:
         """The newest attempt's file of that name, if there is one; the log is the task's own."""
-        task = self.task(task_id)
         if name == "log":
             return task / name if (task / name).is_file() else None
         for attempt in reversed(self.attempts(task)):
@@ -84,25 +83,28 @@ class TaskFolders:
             task.rename(self._trash / uuid.uuid4().hex)
         except FileNotFoundError:
             return
+        except OSError:  # on another file system
+            shutil.rmtree(task, ignore_errors=True)
 
     def empty_trash(self) -> None:
         """Remove what was thrown away."""
         for path in list(self._trash.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
 
-    def log_tail(self, task_id: str) -> str:
-        """The last lines of a task's log."""
-        try:
-            with (self.task(task_id) / "log").open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
-            return ""
-        lines = text.splitlines()
-        if size > _TAIL_BYTES:
-            lines = lines[1:]  # the first is but a part
-        return "\n".join(lines[-_TAIL_LINES:])
+
+def log_tail(task: Path) -> str:
+    """The last lines of a task's log."""
+    try:
+        with (task / "log").open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = text.splitlines()
+    if size > _TAIL_BYTES:
+        lines = lines[1:]  # the first is but a part
+    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def end_of(attempt: Path) -> dict[str, Any] | None:
@@ -115,3 +117,9 @@ def wait_status_of(attempt: Path) -> int | None:
     """The wait status that the nursery saw."""
     seen = read_json(attempt / "exit.json")
     return int(seen["status"]) if isinstance(seen, dict) else None
+
+
+def killed_for(attempt: Path) -> str | None:
+    """Why a runner killed the attempt, if one did."""
+    killed = read_json(attempt / "killed.json")
+    return str(killed["cause"]) if isinstance(killed, dict) else None

@@ -27,7 +27,7 @@ from overlord.model.instant import format_instant, now_ms
 from overlord.model.task import Location
 from overlord.runners import memory
 from overlord.runners.base import Exit, Found, Launch, runners
-from overlord.runners.folders import TaskFolders, end_of, wait_status_of
+from overlord.runners.folders import TaskFolders, end_of, killed_for, log_tail, wait_status_of
 from workers.files import read_json, write_atomically, write_json
 
 _log = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ class LocalRunner:
         self._limit = int(settings["ovl.task.memoryBytes"])
         self._folders = TaskFolders(Path(settings["druid.indexer.task.baseTaskDir"]))
         self._slots: dict[str, _Slot] = {}
+        self._elsewhere: dict[str, Path] = {}  # folders of tasks taken over from a server with a folder of its own
         self._lock = threading.RLock()
         self._enabled = True
         self._last_completed = format_instant(now_ms())
@@ -176,6 +177,9 @@ class LocalRunner:
                 return Found(state="alive", identity=self._identity_json(slot))
         folder = self._folders.attempt(row["id"], row["attempt"])
         told = row["identity"] or read_json(folder / "identity.json")
+        if told and told.get("folder") and Path(told["folder"]) != folder:
+            folder = Path(told["folder"])
+            self._elsewhere[row["id"]] = folder.parent
         if not told:
             return self._adopt_unborn(row, folder)
         identity = ProcessIdentity.from_json(told)
@@ -199,7 +203,8 @@ class LocalRunner:
         """Remove the task's folder, unless it is at work again."""
         with self._lock:
             if task_id not in self._slots:
-                self._folders.throw_away(self._folders.task(task_id))
+                self._folders.throw_away(self._task_folder(task_id))
+                self._elsewhere.pop(task_id, None)
         self._trash.set()
 
     def sweep(self, running: dict[str, int]) -> None:
@@ -276,11 +281,24 @@ class LocalRunner:
 
     def live_log(self, task_id: str) -> Path | None:
         """See `Runner.live_log`."""
-        return self._folders.live_file(task_id, "log")
+        return self._folders.live_file(self._task_folder(task_id), "log")
 
     def live_report(self, task_id: str) -> Path | None:
         """See `Runner.live_report`."""
-        return self._folders.live_file(task_id, "report.json")
+        return self._folders.live_file(self._task_folder(task_id), "report.json")
+
+    def take_log(self, task_id: str, attempt: int, more: bytes) -> None:
+        """See `Runner.take_log`."""
+        folder = self._task_folder(task_id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (folder / "log").open("ab") as log:
+            log.write(more)
+
+    def take_report(self, task_id: str, attempt: int, report: bytes) -> None:
+        """See `Runner.take_report`."""
+        folder = self._task_folder(task_id) / str(attempt)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(folder / "report.json", report)
 
     def pids(self) -> dict[str, int]:
         """Process of each attempt that has one, for tests and diagnosis."""
@@ -358,7 +376,12 @@ class LocalRunner:
             time.sleep(0.02)  # its nursery may be about to write
             end, status = end_of(folder), wait_status_of(folder)
         return Exit(
-            task_id=task_id, attempt=attempt, end=end, wait_status=status, log_tail=self._folders.log_tail(task_id)
+            task_id=task_id,
+            attempt=attempt,
+            end=end,
+            wait_status=status,
+            killed_for=killed_for(folder),
+            log_tail=log_tail(folder.parent),
         )
 
     def _end_stray(self, task_id: str, folder: Path) -> None:
@@ -371,8 +394,13 @@ class LocalRunner:
         if isinstance(told, dict) and signal_group(ProcessIdentity.from_json(told), signal.SIGKILL):
             _log.warning("Killed a stray attempt at task[%s] in %s", task_id, folder)
 
+    def _task_folder(self, task_id: str) -> Path:
+        return self._elsewhere.get(task_id) or self._folders.task(task_id)
+
     def _identity_json(self, slot: _Slot) -> dict[str, Any] | None:
-        return None if slot.identity is None else slot.identity.to_json()
+        if slot.identity is None:
+            return None
+        return {**slot.identity.to_json(), "folder": str(slot.folder)}
 
     # ---- the nursery ----
 
@@ -545,8 +573,8 @@ class LocalRunner:
             attempt=slot.attempt,
             end=end_of(slot.folder),
             wait_status=status,
-            killed_for=slot.killed_for,
-            log_tail="" if slot.ended else self._folders.log_tail(slot.task_id),
+            killed_for=slot.killed_for or killed_for(slot.folder),
+            log_tail="" if slot.ended else log_tail(slot.folder.parent),
         )
         self.on_exit(exit_)
 
@@ -570,7 +598,16 @@ class LocalRunner:
                     f"memory limit: the task took {used} bytes (PSS), more than ovl.task.memoryBytes = {self._limit}"
                 )
                 _log.warning("Killing task[%s]: %s", slot.task_id, slot.killed_for)
+                self._write_killed(slot)
                 signal_group(slot.identity, signal.SIGKILL)
+
+    @staticmethod
+    def _write_killed(slot: _Slot) -> None:
+        """Leave word of why, for the case that somebody else settles the end."""
+        try:
+            write_json(slot.folder / "killed.json", {"cause": slot.killed_for})
+        except OSError as error:
+            _log.warning("%s/killed.json: %s", slot.folder, error)
 
     def _kill_late(self) -> None:
         """Kill those whose time to stop is over."""

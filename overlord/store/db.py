@@ -173,6 +173,10 @@ class Database:
         """Close all connections."""
         self._pool.close()
 
+    def sql(self, name: str) -> bytes:
+        """A named statement, for a connection that is not of the pool."""
+        return self._queries[name]
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Everything in the block, or, when it raises, nothing of it.
