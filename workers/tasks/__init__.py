@@ -20,7 +20,7 @@ from overlord.registry import Registry
 if TYPE_CHECKING:
     from workers.context import TaskContext
 
-jobs: Registry[Callable[["TaskContext"], None]] = Registry("job")
+jobs: Registry[Callable[[TaskContext], None]] = Registry("job")
 
 
 def load_all() -> None:
