@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from overlord.model.granularity import Granularity
 from overlord.model.interval import Interval
 from workers.ingest.batch import Batch
-from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, Limits, SegmentBuilder
+from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, Limits, SegmentBuilder, tables
 from workers.ingest.building import merge as merging
-from workers.ingest.building import tables
 from workers.ingest.partition.dynamic import DynamicPartitions
 from workers.segment.reader import SegmentReader
 
@@ -241,7 +240,9 @@ def test_a_column_that_turns_multi_value_late(tmp_path):
     late = [{"__time": T0 + 9, "s": "a", "mv": ["v0", "v9"], "total": 1}]
     for folder, limits in (("memory", Limits()), ("disk", Limits(rows=3, block_rows=4))):
         (segment,) = build(
-            [batch(early[:3], lists=False), batch(early[3:], lists=False), batch(late)], tmp_path / folder, limits=limits
+            [batch(early[:3], lists=False), batch(early[3:], lists=False), batch(late)],
+            tmp_path / folder,
+            limits=limits,
         )
         assert [r["mv"] for r in SegmentReader(segment.directory).rows()] == ["v0", ["v0", "v9"], "v1", "v2"]
 
@@ -344,7 +345,8 @@ def test_allocated_chunks_follow_the_answer():
 
     def allocate(ms):
         asked.append(ms)
-        return Interval(ms // HOUR * HOUR, ms // HOUR * HOUR + HOUR) if ms < T0 + DAY else Interval(T0 + DAY, T0 + 9 * DAY)
+        hour = ms // HOUR * HOUR
+        return Interval(hour, hour + HOUR) if ms < T0 + DAY else Interval(T0 + DAY, T0 + 9 * DAY)
 
     buckets = AllocatedBuckets(Granularity.parse("DAY"), [], allocate)
     times = np.array([T0 + 5, T0 + HOUR, T0 + 7, T0 + 3 * DAY, T0 + 2 * DAY])

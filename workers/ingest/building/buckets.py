@@ -23,11 +23,17 @@ class Buckets:
     ----------
     intervals : iterable of Interval
         Of the granularitySpec. If there are any, only rows of the chunks they touch are kept.
+
+    Attributes
+    ----------
+    given : list of Interval
+        The chunks of `intervals`.
     """
 
     def __init__(self, granularity: Granularity, intervals: Iterable[Interval] = ()) -> None:
         self._granularity = granularity
         chunks = sorted({chunk for wide in intervals for chunk in granularity.intervals(wide)})
+        self.given = chunks
         self._wanted = condense(chunks)
         self._known: dict[int, Interval] = {}
         if chunks and isinstance(granularity, AllGranularity):  # which leaves given intervals as they are

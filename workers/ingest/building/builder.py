@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +31,22 @@ class Limits:
     ----------
     rows, nbytes : int
         Rows, and bytes of their columns, after which a run is spilled.
-    block_rows : int
-        Rows sorted at a time when runs are merged.
+    block_rows : int or None
+        Rows sorted at a time when runs are merged; None for as many as `nbytes` allows.
     """
 
     rows: int = 1_000_000
     nbytes: int = 256 << 20
-    block_rows: int = 1 << 18
+    block_rows: int | None = None
+
+    @classmethod
+    def of(cls, tuning: Mapping[str, Any], memory_bytes: int) -> Limits:
+        """From a tuningConfig, within a task's memory: sorting takes some three times what is kept."""
+        share = memory_bytes // 8
+        asked = tuning.get("maxBytesInMemory") or 0
+        return cls(
+            rows=int(tuning.get("maxRowsInMemory") or cls.rows), nbytes=min(asked, share) if asked > 0 else share
+        )
 
 
 class SegmentBuilder:
@@ -77,6 +87,7 @@ class SegmentBuilder:
         self._pending: list[Run] = []
         self._pending_bytes = 0
         self._spilled: list[Run] = []
+        self._row_bytes = 1
         self._spilled_counts: Counter[int] = Counter()
         self._counts: Counter[int] = Counter()  # by chunk, an upper bound of the rows in open segments
 
@@ -161,6 +172,7 @@ class SegmentBuilder:
 
     def _spill(self) -> None:
         (run,) = self._pending
+        self._row_bytes = max(self._row_bytes, run.nbytes // len(run))
         self._spilled.append(spill(run, self._scratch))
         self._spilled_counts += _count(memory(run.chunk))
         self._pending.clear()
@@ -174,10 +186,11 @@ class SegmentBuilder:
         if self._spilled and self._pending:
             self._spill()
         runs = self._spilled or self._pending
+        block_rows = self._limits.block_rows or max(1024, self._limits.nbytes // 2 // self._row_bytes)
         self._reset()
         if not runs:
             return
-        run = merge_runs(runs, self._schema, self._scratch, self._limits.block_rows) if len(runs) > 1 else runs[0]
+        run = merge_runs(runs, self._schema, self._scratch, block_rows) if len(runs) > 1 else runs[0]
         runs.clear()
         for chunk, start, stop in _stretches(run):
             self._written += 1

@@ -69,7 +69,7 @@ def emit(
         dimensions=tuple(dimensions),
         metrics=metrics,
         metadata=schema.metadata(),
-        index_spec=writer.IndexSpec.from_json(schema.index_spec),
+        index_spec=writer.IndexSpec.from_json(schema.index_spec, lz4_level=schema.lz4_level),
     )
     size = writer.write_segment(into, spec, columns, stop - start)
     return BuiltSegment(

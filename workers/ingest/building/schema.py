@@ -46,10 +46,13 @@ class BuildSchema:
     store_all_empty: bool = False
     time_first: bool = True
     index_spec: Mapping[str, Any] = field(default_factory=dict)
+    lz4_level: int = 0
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], context: Mapping[str, Any]) -> BuildSchema:
-        """From a task's `spec`, all defaults filled in, and its context."""
+    def from_spec(
+        cls, spec: Mapping[str, Any], context: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> BuildSchema:
+        """From a task's `spec`, all defaults filled in, its context, and the server's settings."""
         data = spec["dataSchema"]
         dimensions = data.get("dimensionsSpec") or {}
         named = [{"name": d} if isinstance(d, str) else d for d in dimensions.get("dimensions") or []]
@@ -67,6 +70,7 @@ class BuildSchema:
             store_all_empty=everything,
             time_first=dimensions.get("forceSegmentSortByTime", True) is not False,
             index_spec=(spec.get("tuningConfig") or {}).get("indexSpec") or {},
+            lz4_level=int((settings or {}).get("ovl.segment.lz4Level") or 0),
         )
 
     def sort_order(self, known: Iterable[str]) -> list[str]:

@@ -1,0 +1,189 @@
+"""index, and index_parallel where it works in its own slot: rows in, segments out, in one process.
+
+Without given intervals Druid reads its input twice: for the intervals, which it then locks, and to build. Here one
+reading does both, since nothing that is built depends on the lock but the version, which is put in at the push. Only
+when appending do chunks depend on what the Overlord allocates under the lock: then the input is read twice as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from overlord import faults
+from overlord.errors import OverlordError, TaskFailed
+from overlord.model.granularity import Granularity
+from overlord.model.interval import Interval
+from workers.context import TaskContext
+from workers.ingest import Input, chunk_bytes_for
+from workers.ingest.account import Ledger, Tolerance
+from workers.ingest.batch import Chunk
+from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, Limits, SegmentBuilder
+from workers.ingest.partition import partitioning
+from workers.publish import open_pusher
+from workers.publish.claims import LOCK_TIMEOUT_MS, Appending, Claims, Locks, Replacing, lock_type, tombstones
+from workers.publish.transaction import Transaction
+from workers.tasks import jobs
+
+REPORT = "ingestionStatsAndErrors"
+
+
+@jobs.add("index", "index_parallel")
+def run(ctx: TaskContext) -> None:
+    """Ingest what the task's spec names, and report how it went."""
+    spec = ctx.payload["spec"]
+    intervals = (spec["dataSchema"].get("granularitySpec") or {}).get("intervals")
+    ledger = Ledger(Tolerance.from_json(spec.get("tuningConfig") or {}), determining=not intervals)
+    ctx.report.set("taskContext", ctx.context)
+    try:
+        published = Ingestion(ctx, ledger).run()
+    except OverlordError as failure:
+        ctx.report.set(REPORT, ledger.report(error=failure.message))
+        raise
+    except OSError as failure:
+        message = f"{failure.strerror or failure}: {failure.filename or ctx.dir}"
+        ctx.report.set(REPORT, ledger.report(error=message))
+        raise TaskFailed(message) from failure
+    ctx.report.set(REPORT, ledger.report(published=published))
+    ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
+
+
+class Ingestion:
+    """One batch ingestion, as far as it has come."""
+
+    def __init__(self, ctx: TaskContext, ledger: Ledger) -> None:
+        spec = ctx.payload["spec"]
+        data, io, tuning = spec["dataSchema"], spec.get("ioConfig") or {}, spec.get("tuningConfig") or {}
+        granularity = data.get("granularitySpec") or {}
+        self._ctx = ctx
+        self._ledger = ledger
+        self._spec = spec
+        self._tuning = tuning
+        self._datasource: str = data["dataSource"]
+        self._append = bool(io.get("appendToExisting"))
+        self._drop = bool(io.get("dropExisting"))
+        self._granularity = Granularity.parse(granularity.get("segmentGranularity") or "DAY")
+        self._given = [Interval.parse(text) for text in granularity.get("intervals") or []]
+        self._schema = BuildSchema.from_spec(spec, ctx.context, ctx.settings)
+        self._partitions = partitioning(tuning)
+        self._lock_type = lock_type(ctx.context, append=self._append)
+        self._locks = Locks(ctx.actions, self._lock_type)
+        self._total_bytes: int | None = None
+
+    def run(self) -> int:
+        """Read, build, push, publish; gives the number of segments."""
+        if self._given:
+            self._locks.held()
+        claims: Claims
+        buckets: Buckets
+        if self._append:
+            if not self._given:
+                self._determine()
+            claims = self._appending()
+            buckets = AllocatedBuckets(self._granularity, self._given, claims.allocate)
+        else:
+            claims = Replacing(self._datasource, self._locks)
+            buckets = Buckets(self._granularity, self._given)
+        builder = SegmentBuilder(
+            self._schema,
+            buckets,
+            self._partitions,
+            scratch=self._ctx.dir / "build",
+            limits=Limits.of(self._tuning, self._ctx.memory_bytes),
+        )
+        chunks = self._read(builder, buckets)
+        if not self._append and not self._given:
+            self._lock(chunks)
+        return self._publish(builder, claims, buckets)
+
+    # ---- reading ----
+
+    def _read(self, builder: SegmentBuilder, buckets: Buckets) -> set[Interval]:
+        """Build all rows; gives the chunks they lie in, as far as those are to be locked."""
+        starts: set[int] = set()
+        determining = self._ledger.state == "DETERMINE_PARTITIONS"
+        for chunk in self._chunks(Input(self._spec, self._ctx.settings)):
+            times = chunk.batch.columns["__time"].to_numpy()
+            keep = buckets.keep(times)
+            if determining:
+                starts.update(np.unique(buckets.starts(times)).tolist())
+            if self._ledger.add(chunk, keep):
+                builder.add(chunk.batch if keep is None else chunk.batch.select(keep))
+            self._tell()
+        self._ledger.determined()
+        return {buckets.interval(start) for start in starts}
+
+    def _determine(self) -> None:
+        """A reading for the intervals alone."""
+        reading = Input(self._spec, self._ctx.settings, phase="determinePartitions", dimensions=False)
+        buckets = Buckets(self._granularity)
+        starts: set[int] = set()
+        for chunk in self._chunks(reading):
+            self._ledger.add(chunk, None, build=False)
+            starts.update(np.unique(buckets.starts(chunk.batch.columns["__time"].to_numpy())).tolist())
+            self._tell()
+        self._ledger.determined()
+        self._lock({buckets.interval(start) for start in starts})
+
+    def _chunks(self, reading: Input) -> Iterator[Chunk]:
+        sizes = [item.size for item in reading.source.objects()]
+        known = [size for size in sizes if size is not None]
+        self._total_bytes = sum(known) if len(known) == len(sizes) else None
+        self._report()
+        for chunk in reading.read(chunk_bytes_for(self._ctx.memory_bytes)):
+            if self._ctx.stopping.is_set():
+                raise TaskFailed("Stopped while reading")
+            yield chunk
+
+    def _tell(self) -> None:
+        """What can be seen from outside while it runs."""
+        phase = self._ledger.determine if self._ledger.state == "DETERMINE_PARTITIONS" else self._ledger.build
+        stats = phase.stats
+        rows = stats.processed + stats.processedWithError + stats.thrownAway + stats.unparseable
+        self._ctx.progress(
+            phase=self._ledger.state,
+            rows=rows,
+            rejected=stats.unparseable,
+            bytes=stats.processedBytes,
+            totalBytes=self._total_bytes,
+        )
+        self._report()
+
+    def _report(self) -> None:
+        self._ctx.report.set(REPORT, self._ledger.report())
+
+    # ---- identity ----
+
+    def _lock(self, chunks: set[Interval]) -> None:
+        timeout_ms = int(self._ctx.context.get("taskLockTimeout") or LOCK_TIMEOUT_MS)
+        self._locks.take(chunks, timeout_ms)
+        faults.point("after_lock")
+
+    def _appending(self) -> Appending:
+        return Appending(
+            self._datasource,
+            self._ctx.actions,
+            sequence=self._ctx.task_id,
+            lock_type=self._lock_type,
+            query_granularity=self._schema.query_granularity,
+            segment_granularity=self._granularity,
+        )
+
+    # ---- writing ----
+
+    def _publish(self, builder: SegmentBuilder, claims: Claims, buckets: Buckets) -> int:
+        with Transaction(open_pusher(self._ctx.settings), self._ctx.actions) as transaction:
+            segments = []
+            for built in builder.finish():
+                if self._ctx.stopping.is_set():
+                    raise TaskFailed("Stopped while building segments")
+                segments.append(transaction.push(built.directory, claims.claim(built)))
+                self._ctx.progress(phase=self._ledger.state, segments=len(segments))
+            payloads = claims.complete(segments)
+            if self._drop and self._given and not self._append:
+                filled = [segment.interval for segment in segments]
+                payloads += tombstones(self._ctx.actions, self._datasource, buckets.given, filled, self._locks)
+            self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))
+            transaction.publish(payloads, self._lock_type)
+        return len(segments)
