@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ def base_url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conformance")
     flags = {"ovl.data.dir": str(folder), "druid.plaintextPort": 0, "druid.worker.capacity": 6}
     server = OverlordServer(Settings.load(env={}, flags=flags))
-    server.start()
     try:
+        server.start()
+        deadline = time.monotonic() + 60
+        while not server.leader.is_leader() and time.monotonic() < deadline:
+            time.sleep(0.05)
         import conform_ext
 
-        conform_ext.GIVEN["pg"] = server.dsn
+        conform_ext.GIVEN["pg"] = server.dsn()
         yield server.url
     finally:
-        server.stop()
+        server.stop(grace_s=0)
