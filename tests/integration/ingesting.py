@@ -53,7 +53,8 @@ class FakeOverlord:
         chunk = str(Granularity.parse(action["preferredSegmentGranularity"]).bucket(parse_instant(action["timestamp"])))
         there = [s for s in self.segments.values() if s["interval"] == chunk]
         allocated = self.__dict__.setdefault("pending", [])
-        version = max((s["version"] for s in there), default=None) or self.lock(chunk, action["taskLockType"])["version"]
+        version = max((s["version"] for s in there), default=None)
+        version = version or self.lock(chunk, action["taskLockType"])["version"]
         same = [s for s in there + allocated if s["interval"] == chunk and s["version"] == version]
         number = max((s["shardSpec"]["partitionNum"] for s in same), default=-1) + 1
         core = max((s["shardSpec"]["partitions"] for s in there if s["version"] == version), default=0)
@@ -78,8 +79,11 @@ class FakeOverlord:
             self.segments[segment["identifier"]] = segment
         return {"segments": action["segments"], "success": True, "retryable": False, "errorMsg": None}
 
-    segmentTransactionalAppend = segmentTransactionalInsert
-    segmentTransactionalReplace = segmentTransactionalInsert
+    def segmentTransactionalAppend(self, action):
+        return self.segmentTransactionalInsert(action)
+
+    def segmentTransactionalReplace(self, action):
+        return self.segmentTransactionalInsert(action)
 
 
 class Ingested:
@@ -140,13 +144,12 @@ def ingest(task, folder, *, overlord=None, memory_bytes=1 << 30, settings=None, 
     return Ingested(overlord, storage, json.loads((folder / "report.json").read_text()), error)
 
 
-def inline(data, *, dimensions=("page", "lang"), metrics=None, intervals=None, io=None, tuning=None, context=None, **more):
+def inline(data, *, intervals=None, io=None, tuning=None, context=None, dimensions=("page", "lang"), **more):
     """A task over inline JSON rows."""
     granularity = {"type": "uniform", "segmentGranularity": "DAY", "queryGranularity": "HOUR", "rollup": True}
-    granularity |= more.pop("granularity", {})
     if intervals:
         granularity["intervals"] = intervals
-    count_and_sum = [
+    metrics = [
         {"type": "count", "name": "count"},
         {"type": "longSum", "name": "added", "fieldName": "added"},
     ]
@@ -158,7 +161,7 @@ def inline(data, *, dimensions=("page", "lang"), metrics=None, intervals=None, i
                 "dataSource": "wiki",
                 "timestampSpec": {"column": "ts", "format": "iso", "missingValue": None},
                 "dimensionsSpec": {"dimensions": list(dimensions)},
-                "metricsSpec": count_and_sum if metrics is None else metrics,
+                "metricsSpec": metrics,
                 "granularitySpec": granularity,
             },
             "ioConfig": {

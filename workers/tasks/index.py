@@ -70,6 +70,8 @@ class Ingestion:
         self._lock_type = lock_type(ctx.context, append=self._append)
         self._locks = Locks(ctx.actions, self._lock_type)
         self._total_bytes: int | None = None
+        if data.get("projections"):
+            ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
 
     def run(self) -> int:
         """Read, build, push, publish; gives the number of segments."""

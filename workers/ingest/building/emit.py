@@ -21,6 +21,8 @@ from workers.ingest.building.tables import MemoryTable, Table
 from workers.ingest.rollup import Aggregator, State
 from workers.segment import writer
 
+FEW_VALUES = 4096
+
 Ints = npt.NDArray[Any]
 Numeric = Iterator[tuple[Ints, npt.NDArray[np.bool_] | None]]
 
@@ -191,12 +193,14 @@ class Used:
         return len(self._codes) == 0 or int(self._codes[-1]) == 0
 
     @property
-    def dictionary(self) -> pl.Series | Used:
-        """The values, null first; as one Series if they are in memory."""
+    def dictionary(self) -> pl.Series | list[bytes | None] | Used:
+        """The values, null first, in the form the writer takes fastest."""
         if not isinstance(self._table, MemoryTable):
             return self
         has_null = len(self._codes) > 0 and int(self._codes[0]) == 0
         (values,) = self._table.gather(self._codes[1:] if has_null else self._codes)
+        if len(values) < FEW_VALUES:
+            return [*([None] if has_null else []), *values.cast(pl.Binary).to_list()]
         return pl.concat([pl.Series(values.name, [None], dtype=pl.String), values]) if has_null else values
 
     def renumber(self, codes: Ints) -> Ints:
