@@ -62,6 +62,7 @@ class TaskQueue:
         self._runner = runner
         self._logs = logs
         self._epoch: int | None = None
+        self._draining = False
         self._exits: queue.SimpleQueue[Exit | None] = queue.SimpleQueue()
         self._settler: threading.Thread | None = None
         self._scheduler = Scheduler(
@@ -91,6 +92,11 @@ class TaskQueue:
         if self._settler is not None and self._settler is not threading.current_thread():
             self._settler.join()
 
+    def drain(self) -> None:
+        """Accept and start nothing more; what runs may end."""
+        self._draining = True
+        self._scheduler.drain()
+
     def wake(self) -> None:
         """Look again at what could start: a worker or its configuration has changed."""
         self._scheduler.wake(configuration=True)
@@ -113,6 +119,8 @@ class TaskQueue:
             This server does not lead, or the database is away.
         """
         self._leading()
+        if self._draining:
+            raise Unavailable("This server is about to stop", retry_after_s=5)
         if len(task.id) > _ID_CHARACTERS:
             raise _not_storable(task.id)
         payload = orjson.dumps(task.payload)

@@ -117,6 +117,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._woken = False
         self._stopping = True
+        self._draining = False
         self._thread: threading.Thread | None = None
         self._clear()
 
@@ -152,6 +153,10 @@ class Scheduler:
             self._changed.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+
+    def drain(self) -> None:
+        """Start nothing more, but look after what runs."""
+        self._draining = True
 
     def wake(self, *, configuration: bool = False) -> None:
         """Look again now."""
@@ -190,8 +195,9 @@ class Scheduler:
         next_sync = time.monotonic() + sync_s
         for _ in self._wakes():
             try:
-                self._admit()
-                self._dispatch()
+                if not self._draining:
+                    self._admit()
+                    self._dispatch()
                 self._look_for_unclear()
                 if time.monotonic() >= next_sync:
                     next_sync = time.monotonic() + sync_s

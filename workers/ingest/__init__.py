@@ -1,0 +1,92 @@
+"""Reading, rolling up and partitioning input. `read_typed` is the way in: a spec's rows, typed, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from overlord.errors import TaskFailed, UnknownKind
+from overlord.registry import Registry
+from workers.ingest.batch import Chunk
+from workers.ingest.formats import InputFormat, input_formats
+from workers.ingest.sources import InputSource, input_sources
+from workers.ingest.transform import Phase, Transform
+
+__all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed"]
+
+MOST_CHUNK_BYTES = 8 << 20
+FEWEST_CHUNK_BYTES = 256 << 10
+# At the peak of a chunk there are about four blocks of its size, its raw columns and its typed ones.
+MEMORY_PER_CHUNK_BYTE = 64
+
+
+class Input:
+    """The input of one task: where it lies, how it is written, and what its rows become.
+
+    Parameters
+    ----------
+    spec : mapping
+        The task's `spec`: dataSchema, ioConfig.
+    settings : mapping
+        The task's settings.
+    phase, dimensions
+        See `Transform`.
+
+    Raises
+    ------
+    TaskFailed
+        If part of the spec cannot be understood.
+    """
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        *,
+        phase: Phase = "buildSegments",
+        dimensions: bool = True,
+    ) -> None:
+        io_config = spec.get("ioConfig") or {}
+        self.source: InputSource = _kind(input_sources, io_config, "inputSource").from_json(
+            io_config["inputSource"], settings
+        )
+        self.format: InputFormat = _kind(input_formats, io_config, "inputFormat").from_json(io_config["inputFormat"])
+        self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
+
+    def read(self, chunk_bytes: int) -> Iterator[Chunk]:
+        """All rows, typed. Reading goes on in a thread while a chunk is worked on."""
+        objects = self.source.objects()
+        for chunk in self.format.read(objects, chunk_bytes=chunk_bytes, wanted=self.transform.inputs):
+            yield self.transform.apply(chunk)
+
+
+def read_typed(
+    spec: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    chunk_bytes: int = MOST_CHUNK_BYTES,
+    *,
+    phase: Phase = "buildSegments",
+    dimensions: bool = True,
+) -> Iterator[Chunk]:
+    """The rows of a spec, typed. For the names of its dimensions use `Input`."""
+    return Input(spec, settings, phase=phase, dimensions=dimensions).read(chunk_bytes)
+
+
+def open_input(spec: Mapping[str, Any], settings: Mapping[str, Any], memory_bytes: int) -> Iterator[Chunk]:
+    """The same, in chunks that suit a task of so much memory."""
+    return read_typed(spec, settings, chunk_bytes_for(memory_bytes))
+
+
+def chunk_bytes_for(memory_bytes: int) -> int:
+    """How many bytes to read at a time under a memory limit."""
+    return min(MOST_CHUNK_BYTES, max(FEWEST_CHUNK_BYTES, memory_bytes // MEMORY_PER_CHUNK_BYTE))
+
+
+def _kind(registry: Registry[Any], io_config: Mapping[str, Any], field: str) -> Any:
+    json = io_config.get(field)
+    if not isinstance(json, Mapping) or not json.get("type"):
+        raise TaskFailed(f"ioConfig.{field} must be an object with a type. Known: {', '.join(registry.names())}")
+    try:
+        return registry[json["type"]]
+    except UnknownKind as unknown:
+        raise TaskFailed(unknown.message, where=f"spec.ioConfig.{field}.type", hint=unknown.hint) from None

@@ -45,7 +45,7 @@ class _Decoder:
         if token in SIMPLE:
             return SIMPLE[token]
         group = token >> 5
-        if group == 0:
+        if group == 0 and token:
             return self.values[token - 1]
         if group == 1:
             return self._number(token)

@@ -159,42 +159,40 @@ def union(tables: Sequence[MemoryTable]) -> tuple[MemoryTable, list[Ints]]:
             return only, [same if len(t) else same[:1] for t in tables]
     if not distinct:
         return EMPTY, [np.zeros(1, np.int32) for _ in tables]
-    values = _sorted(pl.concat([t.values for t in distinct.values()]).unique())
-    enum = pl.Enum(values)
-    made = {key: _codes_after(t.values, enum) for key, t in distinct.items()}
-    return MemoryTable(values), [made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables]
-
-
-def _sorted(values: pl.Series) -> pl.Series:
-    keys = utf16.sort_keys(values)
-    return values.sort() if keys is values else values.gather(keys.arg_sort())
+    values = pl.concat([t.values for t in distinct.values()])
+    order = utf16.sort_keys(values).arg_sort()
+    ordered = values.gather(order)
+    begins = (ordered != ordered.shift(1)).fill_null(True)
+    codes = np.empty(len(values), np.int32)
+    codes[order.to_numpy()] = np.cumsum(begins.to_numpy(), dtype=np.int32)
+    made = {}
+    for key, table in distinct.items():
+        made[key] = np.concatenate((np.zeros(1, np.int32), codes[: len(table)]))
+        codes = codes[len(table) :]
+    return MemoryTable(ordered.filter(begins)), [made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables]
 
 
 def _key(value: str) -> bytes:
     return utf16.sort_key(value.encode())
 
 
-def _codes_after(values: pl.Series, enum: pl.Enum) -> Ints:
-    out = np.zeros(len(values) + 1, np.int32)
-    out[1:] = values.cast(enum).to_physical().to_numpy()
-    out[1:] += 1
-    return out
-
-
 class _Cursor:
-    """Reads one table on."""
+    """Reads one table on; has at least a block at hand, so that each step of a merge is worth its while."""
 
     def __init__(self, table: Table) -> None:
         self._blocks = table.blocks()
-        self.block = pl.Series("values", [], dtype=pl.String)
-        self._next()
+        self.block = EMPTY.values
+        self._fill()
 
-    def _next(self) -> None:
-        self.block = pl.Series("values", [], dtype=pl.String)
+    def _fill(self) -> None:
+        parts = [self.block]
+        held = len(self.block)
         for block in self._blocks:
-            if len(block):
-                self.block = block
+            parts.append(block)
+            held += len(block)
+            if held > len(block):
                 break
+        self.block = pl.concat(parts, rechunk=True) if len(parts) > 1 else self.block
         self.last = _key(self.block[-1]) if len(self.block) else None
 
     def take(self, upto: bytes) -> pl.Series:
@@ -204,10 +202,9 @@ class _Cursor:
         if self.last > upto:
             count = bisect_right(range(count), upto, key=lambda i: _key(self.block[i]))
         taken = self.block.head(count)
-        if count == len(self.block):
-            self._next()
-        else:
-            self.block = self.block.slice(count)
+        self.block = self.block.slice(count)
+        if count:
+            self._fill()
         return taken
 
 

@@ -91,7 +91,8 @@ def _well_placed(text: npt.NDArray[np.uint8], quotes: npt.NDArray[np.intp]) -> b
 
 
 def _in(bytes_: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    return (bytes_ == _C) | (bytes_ == _N) | (bytes_ == _Q)
+    allowed: npt.NDArray[np.bool_] = (bytes_ == _C) | (bytes_ == _N) | (bytes_ == _Q)
+    return allowed
 
 
 class CellSplitter:

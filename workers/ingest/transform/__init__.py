@@ -1,0 +1,176 @@
+"""From raw rows to typed ones: time, dimensions, metric inputs, and an account of every row that is at fault.
+
+The order is Druid's: the time is read first, and a row without one is lost; then come transforms and the filter
+(between `_times` and `_typed`, on raw columns); then values are typed, and one that cannot be read leaves a null
+and marks the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from workers.ingest.batch import BadRow, Batch, Chunk
+from workers.ingest.formats.base import RawBatch, RawChunk
+from workers.ingest.java import text_of
+from workers.ingest.transform.numbers import Typed
+from workers.ingest.transform.schema import TIME, Dimension, Schema
+from workers.ingest.transform.strings import string_column
+
+Phase = Literal["determinePartitions", "buildSegments"]
+Positions = npt.NDArray[np.intp]
+
+__all__ = ["Phase", "Schema", "Transform"]
+
+
+class Transform:
+    """Types the chunks of one task's input, in order.
+
+    Parameters
+    ----------
+    data_schema : mapping
+        The task's dataSchema.
+    phase : str
+        "determinePartitions" looks at times (and dimensions, where asked) only: no metrics are read, and an
+        unreadable value is no error of the row, as in Druid.
+    dimensions : bool
+        Whether dimensions are wanted at all.
+    """
+
+    def __init__(
+        self, data_schema: Mapping[str, Any], *, phase: Phase = "buildSegments", dimensions: bool = True
+    ) -> None:
+        self.schema = Schema.from_json(data_schema)
+        self.phase = phase
+        self._with_dimensions = dimensions
+        self._dimensions = {dimension.name: dimension for dimension in self.schema.dimensions}
+        self._records = (0, 0)  # files read, good rows of the last one
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the dimensions known so far: those listed, then those found, in order of first appearance."""
+        return tuple(self._dimensions)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, `count` among them."""
+        return tuple(name for name, _ in self.schema.metrics)
+
+    @property
+    def inputs(self) -> frozenset[str] | None:
+        """The input fields to read; None for all."""
+        if not self._with_dimensions:
+            return frozenset({self.schema.time.column})
+        return self.schema.inputs
+
+    def apply(self, chunk: RawChunk) -> Chunk:
+        """The chunk typed. Its bad rows stand in the order of the input."""
+        raw = chunk.batch
+        millis, good = self._times(raw)
+        kept = np.flatnonzero(good)
+        everything = len(kept) == len(good)
+        if self.schema.discover and self._with_dimensions:
+            self._discover(raw, kept)
+        columns = {TIME: pl.Series(TIME, millis if everything else millis[kept], dtype=pl.Int64)}
+        faults = self._typed(raw, None if everything else kept, columns)
+        bad = self._bad_times(raw, np.flatnonzero(~good)) + self._bad_values(raw, kept, faults) + chunk.bad
+        return Chunk(
+            batch=Batch(
+                columns=columns,
+                file=raw.file if everything else raw.file[kept],
+                line=raw.line if everything else raw.line[kept],
+                files=raw.files,
+            ),
+            bad=self._placed(raw, kept, bad),
+            bytes=chunk.bytes,
+            records_with_errors=len(faults),
+            thrown_away=chunk.thrown_away,
+            unparseable=chunk.unparseable + len(good) - len(kept),
+        )
+
+    def _times(self, raw: RawBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        time = self.schema.time
+        return time.read(raw.columns.get(time.column), len(raw))
+
+    def _discover(self, raw: RawBatch, kept: Positions) -> None:
+        known = self.schema.excluded | self._dimensions.keys()
+        for name in raw.rows.discover(known, kept):
+            self._dimensions[name] = Dimension(name=name, discovered=name not in raw.rows.declared)
+
+    def _typed(self, raw: RawBatch, kept: Positions | None, columns: dict[str, pl.Series]) -> dict[int, list[str]]:
+        """Add the typed columns of the rows `kept` (None: all); gives the faults of each row by its place in them."""
+        rows = len(raw) if kept is None else len(kept)
+        faults: dict[int, list[str]] = {}
+
+        def source(name: str) -> pl.Series | None:
+            column = raw.columns.get(name)
+            return column if column is None or kept is None else column.gather(kept)
+
+        def take(typed: Typed) -> None:
+            columns[typed.values.name] = typed.values
+            if self.phase == "buildSegments":
+                for row, message in typed.faults:
+                    faults.setdefault(row, []).append(message)
+
+        if self._with_dimensions:
+            for dimension in self._dimensions.values():
+                if dimension.name != TIME:  # listed to say where it sorts; its values are the row's time
+                    take(_dimension(dimension, source(dimension.name), rows))
+        if self.phase == "buildSegments":
+            for _, metric in self.schema.metrics:
+                if metric is not None:
+                    take(metric.read(source(metric.field), rows))
+        return faults
+
+    def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:
+        found = []
+        column = self.schema.time.column
+        for row in rows.tolist():
+            event = raw.rows.event(row)
+            values = raw.columns.get(column)
+            value = event.get(column) if values is None else event.get(column, values[row])
+            message = f"Timestamp[{text_of(value)}] is unparseable! Event: {text_of(event)}"
+            found.append(_bad(raw, row, "unparseable", event, (message,)))
+        return found
+
+    def _bad_values(self, raw: RawBatch, kept: Positions, faults: Mapping[int, list[str]]) -> list[BadRow]:
+        found = []
+        for place, messages in faults.items():
+            row = int(kept[place])
+            found.append(_bad(raw, row, "processedWithError", raw.rows.event(row), tuple(messages)))
+        return found
+
+    def _placed(self, raw: RawBatch, kept: Positions, bad: list[BadRow]) -> list[BadRow]:
+        """Bad rows by line; messages of lost ones say where. A record's number is one more than the good ones before."""
+        file = len(raw.files)
+        before = self._records[1] if self._records[0] == file else 0
+        self._records = (file, before + len(kept))
+        if not bad:
+            return bad
+        bad.sort(key=lambda row: row.line)
+        lines = np.array([row.line for row in bad], np.int64)
+        records = before + 1 + np.searchsorted(raw.line[kept], lines)
+        path = f"Path: {raw.uri}, " if raw.uri else ""
+        return [
+            replace(row, details=tuple(f"{text} ({path}Record: {record}, Line: {row.line})" for text in row.details))
+            if row.kind == "unparseable"
+            else row
+            for row, record in zip(bad, records.tolist(), strict=True)
+        ]
+
+
+def _dimension(dimension: Dimension, raw: pl.Series | None, rows: int) -> Typed:
+    if dimension.reader is not None:
+        return dimension.reader.read(raw, rows)
+    return Typed(values=string_column(dimension.name, raw, rows, dimension.handling, discovered=dimension.discovered))
+
+
+def _bad(raw: RawBatch, row: int, kind: str, event: dict[str, Any], details: tuple[str, ...]) -> BadRow:
+    return BadRow(
+        kind=kind, input=text_of(event), details=details, file=raw.files[raw.file[row]], line=int(raw.line[row])
+    )

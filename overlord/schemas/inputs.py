@@ -1,0 +1,179 @@
+"""Input sources: where rows come from."""
+# ruff: noqa: N815  fields bear Druid's names
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from overlord.registry import Registry
+from overlord.schemas.base import (
+    AnyShape,
+    Flag,
+    IntervalText,
+    Kinds,
+    ListOf,
+    Object,
+    Poly,
+    Problem,
+    Raw,
+    Shape,
+    Text,
+    fault,
+    token,
+)
+from overlord.schemas.transforms import filter_field
+
+input_source_kinds: Kinds = Registry("input source")
+INPUT_SOURCE = "org.apache.druid.data.input.InputSource"
+_IMPL = "org.apache.druid.data.input.impl."
+WITHOUT_FORMAT = frozenset({"druid", "sql"})
+"""Sources whose rows need no inputFormat."""
+
+
+def input_source() -> Poly:
+    """A field for an inputSource."""
+    return Poly(input_source_kinds, INPUT_SOURCE, named="inputSource")
+
+
+def one_of(given: Mapping[str, Any], *, most: int | None = None) -> str | None:
+    """Druid's text if none of the properties is given, or more than one; None if all is well."""
+    present = [name for name, value in given.items() if value not in (None, [], "")]
+    names = ", ".join(given)
+    if not present:
+        return f"At least one of properties[[{names}]] must be present"
+    if len(present) > 1:
+        return f"At most one of properties[[{names}]] must be present"
+    return None
+
+
+@input_source_kinds.add("inline")
+class InlineSource(Shape):
+    """Rows in the spec itself."""
+
+    java = _IMPL + "InlineInputSource"
+
+    data = Text()
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "data" in data and not data["data"]:
+            yield "data", "empty data"
+
+
+@input_source_kinds.add("local")
+class LocalSource(Shape):
+    """Files on the worker's disk."""
+
+    java = _IMPL + "LocalInputSource"
+    omit_null = frozenset({"baseDir", "filter"})
+    omit_empty = frozenset({"files", "systemFields"})
+
+    baseDir = Text()
+    filter = Text()
+    files = ListOf(Text(), list)
+    systemFields = ListOf(Text(), list)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if {"baseDir", "files"} <= data.keys():
+            wrong = one_of({"baseDir": data["baseDir"], "files": data["files"]})
+            if wrong:
+                yield None, wrong
+            elif data["baseDir"] and data.get("filter", "") is None:
+                yield "filter", "filter"
+
+
+class Password(Raw):
+    """A password in plain text, or a provider of one."""
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"type": "default", "password": value}
+        if not isinstance(value, Mapping):
+            raise fault(
+                f"Cannot construct instance of `org.apache.druid.metadata.PasswordProvider` from {token(value)}"
+            )
+        return dict(value)
+
+
+@input_source_kinds.add("http")
+class HttpSource(Shape):
+    """Objects that are fetched by URL."""
+
+    java = _IMPL + "HttpInputSource"
+    omit_null = frozenset({"httpAuthenticationUsername", "httpAuthenticationPassword"})
+    omit_empty = frozenset({"requestHeaders", "systemFields"})
+
+    uris = ListOf(Text(), list)
+    httpAuthenticationUsername = Text()
+    httpAuthenticationPassword = Password()
+    requestHeaders = Object(dict)
+    systemFields = ListOf(Text(), list)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "uris" not in data:
+            return
+        if not data["uris"]:
+            yield "uris", "Empty URIs"
+        elif any(urlsplit(uri).scheme.lower() not in ("http", "https") for uri in data["uris"]):
+            yield "uris", "Only [http, https] protocols are allowed"
+
+
+@input_source_kinds.add("combining")
+class CombiningSource(Shape):
+    """Several sources, one after the other."""
+
+    java = _IMPL + "CombiningInputSource"
+
+    delegates = ListOf(Poly(input_source_kinds, INPUT_SOURCE), list)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if data.get("delegates") == []:
+            yield "delegates", "Must specify atleast one delegate inputSource"
+
+
+@input_source_kinds.add("druid")
+class DruidSource(Shape):
+    """Segments of a datasource."""
+
+    java = "org.apache.druid.indexing.input.DruidInputSource"
+    omit_null = frozenset({"interval", "segments", "filter", "dimensions", "metrics"})
+
+    dataSource = Text()
+    interval = IntervalText()
+    segments = ListOf(Raw())
+    filter = filter_field()
+    dimensions = ListOf(Text())
+    metrics = ListOf(Text())
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "dataSource" in data and data["dataSource"] is None:
+            yield "dataSource", "dataSource"
+        if {"interval", "segments"} <= data.keys() and (data["interval"] is None) == (data["segments"] is None):
+            yield None, "Specify exactly one of 'interval' and 'segments'"
+
+
+@input_source_kinds.add("sql")
+class SqlSource(Shape):
+    """Rows that a database answers."""
+
+    java = "org.apache.druid.metadata.input.SqlInputSource"
+
+    sqls = ListOf(Text(), list)
+    foldCase = Flag(False)
+    database = Object()
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if data.get("sqls") == []:
+            yield "sqls", "No SQL queries provided"
+        if "database" in data and data["database"] is None:
+            yield "database", "SQL Metadata Connector not configured!"
+
+
+class OtherSource(AnyShape):
+    """A source of an extension; it passes as it is."""
+
+    java = INPUT_SOURCE
+
+
+input_source_kinds.add("s3", "google", "azure", "azureStorage", "hdfs", "delta", "iceberg")(OtherSource)

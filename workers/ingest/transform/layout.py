@@ -1,0 +1,157 @@
+"""Instants from text whose digits stand at fixed places, a whole column at once.
+
+A *layout* is a text with its digits replaced by `0` (`0000-00-00T00:00:00.000Z`) and the places of its fields.
+Rows of one layout are laid side by side as bytes and read by digit arithmetic. Rows that do not fit, or whose
+fields are out of range, come back unread; the exact parser has the last word on those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from overlord.model.instant import DAY
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MOST_LAYOUTS = 8
+FEWEST_ROWS = 16
+_DIGIT = re.compile("[0-9]")
+_UNITS = {"H": 3_600_000, "m": 60_000, "s": 1_000}
+_HIGHEST = {"H": 23, "m": 59, "s": 59, "h": 23, "n": 59}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where a text of fixed width has its fields.
+
+    Attributes
+    ----------
+    template : bytes
+        The text with `0` for every digit.
+    fields : tuple of (str, int, int)
+        Letter, first place, place after: y year, M month, d day, H hour, m minute, s second, S fraction of a
+        second, h and n hours and minutes of an offset.
+    sign : int
+        Whether the offset is ahead of UTC (1) or behind (-1); 0 without one.
+    """
+
+    template: bytes
+    fields: tuple[tuple[str, int, int], ...]
+    sign: int = 0
+
+    def read(self, text: npt.NDArray[np.uint8]) -> tuple[Ints, Bools]:
+        """Millis of rows of bytes, and which of them fit."""
+        template = np.frombuffer(self.template, np.uint8)
+        digit_places = np.flatnonzero(template == ord("0"))
+        other_places = np.flatnonzero(template != ord("0"))
+        fits: Bools = (text[:, other_places] == template[other_places]).all(axis=1)
+        digits = text[:, digit_places] - np.uint8(ord("0"))
+        fits &= (digits <= 9).all(axis=1)
+        return self._millis({int(place): digits[:, i] for i, place in enumerate(digit_places)}, fits)
+
+    def _millis(self, digits: dict[int, npt.NDArray[np.uint8]], fits: Bools) -> tuple[Ints, Bools]:
+        values: dict[str, npt.NDArray[np.int32]] = {}
+        for letter, start, end in self.fields:
+            stop = min(end, start + 3) if letter == "S" else end  # what is finer than a millisecond is cut off
+            value = np.zeros(len(fits), np.int32)
+            for place in range(start, stop):
+                value = value * 10 + digits[place]
+            if letter == "S":
+                value *= 10 ** (3 - (stop - start))
+            values[letter] = value
+            if letter in _HIGHEST:
+                fits &= value <= _HIGHEST[letter]
+        one = np.ones(len(fits), np.int32)
+        millis = days(values["y"], values.get("M", one), values.get("d", one), fits) * DAY
+        for letter, unit in _UNITS.items():
+            if letter in values:
+                millis += values[letter].astype(np.int64) * unit
+        if "S" in values:
+            millis += values["S"]
+        if self.sign:
+            offset = values["h"].astype(np.int64) * _UNITS["H"]
+            if "n" in values:
+                offset += values["n"].astype(np.int64) * _UNITS["m"]
+            millis -= self.sign * offset
+        return millis, fits
+
+
+def days(year: npt.NDArray[np.int32], month: npt.NDArray[np.int32], day: npt.NDArray[np.int32], valid: Bools) -> Ints:
+    """Days since 1970-01-01 of dates from year 0 on; clears `valid` where there is no such date."""
+    valid &= (month >= 1) & (month <= 12) & (day >= 1)
+    month = np.where(valid, month, 1)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    length = _LENGTHS[month] + (leap & (month == 2))
+    valid &= day <= length
+    before = year - 1
+    leaps = before // 4 - before // 100 + before // 400
+    start = year.astype(np.int64) * 365 + leaps
+    number: Ints = start + _BEFORE[month] + (leap & (month > 2)) + day - _EPOCH
+    return number
+
+
+_LENGTHS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
+_BEFORE = np.concatenate([[0, 0], np.cumsum(_LENGTHS[1:-1])]).astype(np.int64)
+_EPOCH = 1970 * 365 + (1969 // 4 - 1969 // 100 + 1969 // 400) + 1
+
+
+_ISO = re.compile(
+    r"(?P<y>0000)-(?P<M>00)-(?P<d>00)"
+    r"(?:(?P<sep>[T ])(?P<H>00)(?::(?P<m>00)(?::(?P<s>00)(?:[.,](?P<S>0{1,9}))?)?)?"
+    r"(?:Z|(?P<sign>[+-])(?P<h>00)(?::?(?P<n>00))?)?)?"
+)
+
+
+def iso_layout(text: str, *, blank: bool) -> Layout | None:
+    """The layout of an ISO text like this one, if it is among the fixed ones.
+
+    Parameters
+    ----------
+    blank : bool
+        Whether a blank may stand for the T.
+    """
+    template = _DIGIT.sub("0", text)
+    match = _ISO.fullmatch(template)
+    if match is None or not template.isascii() or (match["sep"] == " " and not blank):
+        return None
+    fields = tuple((name, match.start(name), match.end(name)) for name in "yMdHmsShn" if match[name])
+    return Layout(template=template.encode(), fields=fields, sign={"+": 1, "-": -1}.get(match["sign"], 0))
+
+
+def read_column(texts: pl.Series, layout_of: Callable[[str], Layout | None]) -> tuple[Ints, Bools]:
+    """Millis of a column of text, and which rows were read.
+
+    The first row not read yet gives the next layout, until there is none for it or few rows are left.
+    """
+    millis = np.zeros(len(texts), np.int64)
+    done = np.zeros(len(texts), np.bool_)
+    widths = texts.str.len_bytes().fill_null(0).to_numpy()
+    left = np.flatnonzero(widths)
+    for _ in range(MOST_LAYOUTS):
+        if len(left) < FEWEST_ROWS:
+            break
+        layout = layout_of(texts[int(left[0])])
+        if layout is None:
+            break
+        at = left[widths[left] == len(layout.template)]
+        read, fits = layout.read(_side_by_side(texts, at, len(layout.template)))
+        millis[at] = read
+        done[at] = fits
+        if not fits[0]:
+            break
+        left = left[~done[left]]
+    return millis, done
+
+
+def _side_by_side(texts: pl.Series, at: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.uint8]:
+    """Texts of equal width as the rows of a matrix of bytes."""
+    chosen = texts if len(at) == len(texts) else texts.gather(at)
+    joined: str = chosen.str.join("").item()
+    return np.frombuffer(joined.encode(), np.uint8).reshape(len(at), width)

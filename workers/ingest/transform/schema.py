@@ -1,0 +1,151 @@
+"""What dataSchema asks of each row: its dimensions and the inputs of its metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from overlord.errors import TaskFailed
+from workers.ingest.transform.numbers import (
+    DoubleDimension,
+    DoubleMetric,
+    FloatDimension,
+    FloatMetric,
+    LongDimension,
+    LongMetric,
+    Metric,
+    Reader,
+)
+from workers.ingest.transform.strings import HANDLINGS, SORTED_ARRAY
+from workers.ingest.transform.timestamps import TimestampSpec
+
+TIME = "__time"
+
+_NUMBERS: dict[str, type[Reader]] = {"long": LongDimension, "double": DoubleDimension, "float": FloatDimension}
+_METRICS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
+_NUMERIC_METRIC = re.compile("(long|double|float)(Sum|Min|Max)")
+_LATER = ("auto", "json", "spatial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One dimension.
+
+    Attributes
+    ----------
+    name : str
+        Its column, and the input field.
+    reader : Reader or None
+        For numbers; None is a string dimension.
+    handling : str
+        Of several values in one row.
+    discovered : bool
+        Whether it was found in a row rather than listed.
+    """
+
+    name: str
+    reader: Reader | None = None
+    handling: str = SORTED_ARRAY
+    discovered: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The part of dataSchema that concerns single rows.
+
+    Attributes
+    ----------
+    time : TimestampSpec
+        Where a row's time is.
+    dimensions : tuple of Dimension
+        Those listed.
+    discover : bool
+        Whether fields that are not listed become dimensions.
+    excluded : frozenset of str
+        Fields that never do.
+    metrics : tuple of (str, Metric or None)
+        Name and reader of each metric, None for `count`.
+    """
+
+    time: TimestampSpec
+    dimensions: tuple[Dimension, ...]
+    discover: bool
+    excluded: frozenset[str]
+    metrics: tuple[tuple[str, Metric | None], ...]
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Schema:
+        """From a task's dataSchema.
+
+        Raises
+        ------
+        TaskFailed
+            For what cannot be understood, or is not done yet.
+        """
+        _refuse_transforms(json.get("transformSpec"))
+        spec = json.get("dimensionsSpec") or {}
+        if spec.get("useSchemaDiscovery"):
+            raise TaskFailed("dimensionsSpec.useSchemaDiscovery is not supported yet; list the dimensions instead")
+        if spec.get("spatialDimensions"):
+            raise TaskFailed("dimensionsSpec.spatialDimensions is not supported")
+        time = TimestampSpec.from_json(json.get("timestampSpec"))
+        dimensions = tuple(map(_dimension, spec.get("dimensions") or []))
+        metrics = tuple((entry["name"], _metric(entry)) for entry in json.get("metricsSpec") or [])
+        excluded = {TIME, time.column, *(spec.get("dimensionExclusions") or []), *(name for name, _ in metrics)}
+        excluded.update(metric.field for _, metric in metrics if metric is not None)
+        return cls(
+            time=time,
+            dimensions=dimensions,
+            discover=not dimensions or bool(spec.get("includeAllDimensions")),
+            excluded=frozenset(excluded),
+            metrics=metrics,
+        )
+
+    @property
+    def inputs(self) -> frozenset[str] | None:
+        """All input fields that matter; None if any field may."""
+        if self.discover:
+            return None
+        fields = {metric.field for _, metric in self.metrics if metric is not None}
+        return frozenset({self.time.column, *fields, *(d.name for d in self.dimensions if d.name != TIME)})
+
+
+def _refuse_transforms(spec: Any) -> None:
+    if isinstance(spec, Mapping) and spec.get("filter") is not None:
+        raise TaskFailed("transformSpec.filter is not supported yet", where="spec.dataSchema.transformSpec.filter")
+    if isinstance(spec, Mapping) and spec.get("transforms"):
+        raise TaskFailed(
+            "transformSpec.transforms are not supported yet", where="spec.dataSchema.transformSpec.transforms"
+        )
+
+
+def _dimension(entry: Any) -> Dimension:
+    if isinstance(entry, str):
+        return Dimension(name=entry)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+        raise TaskFailed("dimensionsSpec.dimensions: each must be a name, or an object with a name")
+    name, kind = entry["name"], entry.get("type") or "string"
+    if kind in _NUMBERS:
+        return Dimension(name=name, reader=_NUMBERS[kind](name, name))
+    if kind in _LATER:
+        raise TaskFailed(f"Dimension {name!r}: type {kind} is not supported yet. Known: double, float, long, string")
+    handling = str(entry.get("multiValueHandling") or SORTED_ARRAY).upper()
+    if handling not in HANDLINGS:
+        raise TaskFailed(f"Dimension {name!r}: unknown multiValueHandling {handling!r}. Known: {', '.join(HANDLINGS)}")
+    return Dimension(name=name, handling=handling)  # a type unknown to Druid is a string too
+
+
+def _metric(entry: Mapping[str, Any]) -> Metric | None:
+    name, kind = entry["name"], str(entry.get("type"))
+    if kind == "count":
+        return None
+    match = _NUMERIC_METRIC.fullmatch(kind)
+    if match is None:
+        raise TaskFailed(
+            f"Metric {name!r}: type {kind} is not supported yet. Known: count, and Sum, Min, Max of long, double, float"
+        )
+    if entry.get("expression") is not None:
+        raise TaskFailed(f"Metric {name!r}: expression is not supported yet; give fieldName")
+    return _METRICS[match[1]](name, entry.get("fieldName") or name)
