@@ -128,13 +128,19 @@ class DruidException(OverlordError):
 
 
 class ActionFailed(OverlordError):
-    """A task action failed while it was performed: Druid's 500 `{"error": "EXCEPTION-CLASS: text"}`."""
+    """A task action failed while it was performed: `{"error": "EXCEPTION-CLASS: text"}`.
+
+    Druid answers 500; most of these are the fault of who asks, so 400 here, which clients do not try again.
+    """
 
     status = 500
 
-    def __init__(self, message: str, *, java: str = "org.apache.druid.java.util.common.ISE", **kw: Any) -> None:
+    def __init__(
+        self, message: str, *, java: str = "org.apache.druid.java.util.common.ISE", status: int = 400, **kw: Any
+    ) -> None:
         super().__init__(message, **kw)
         self.java = java
+        self.status = status
 
     def to_wire(self) -> dict[str, Any]:
         return {"error": f"{self.java}: {self.message}"}

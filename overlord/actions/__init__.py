@@ -1,0 +1,54 @@
+"""`POST action`: each kind is a handler filed in `actions` under Druid's name for it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from overlord.actions.base import PACKAGE, Call, actions, task_of
+from overlord.errors import BadRequest
+
+if TYPE_CHECKING:
+    from overlord.services import Services
+
+__all__ = ["actions", "perform", "perform_json"]
+
+_TASK_ACTION = PACKAGE + "TaskAction"
+
+
+def perform(services: Services, task: Mapping[str, Any], action: Mapping[str, Any]) -> Any:
+    """Perform one action; the JSON value of its result.
+
+    Raises
+    ------
+    BadRequest
+        Kind or fields of the action cannot be read.
+    ActionFailed
+        It cannot be done.
+    """
+    kind = action.get("type")
+    if kind is None:
+        raise BadRequest(
+            f"Could not resolve subtype of [simple type, class {_TASK_ACTION}]: missing type id property 'type' "
+            "(for POJO property 'action')",
+            where="action.type",
+        )
+    if not isinstance(kind, str) or kind not in actions:
+        raise BadRequest(
+            f"Could not resolve type id '{kind}' as a subtype of `{_TASK_ACTION}` known type ids = "
+            f"[{', '.join(actions.names())}] (for POJO property 'action')",
+            where="action.type",
+        )
+    return actions[kind](Call(services=services, task=task_of(task), action=action))
+
+
+def perform_json(services: Services, task: bytes, action: Mapping[str, Any]) -> Any:
+    """Like `perform`, for a task as it is stored."""
+    return perform(services, orjson.loads(task), action)
+
+
+for _module in ("locks", "supervision"):
+    importlib.import_module(f"overlord.actions.{_module}")

@@ -1,0 +1,55 @@
+"""Actions that speak to a supervisor, or for another task, or of the task itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from overlord import actions as all_actions
+from overlord.actions.base import Call, actions, refused
+from overlord.errors import ActionFailed, BadRequest
+from overlord.store import tasks as store
+
+
+@actions.add("surrogateAction")
+def surrogate(call: Call) -> Any:
+    """An action in the name of another active task: of the supervisor task, for its sub-tasks."""
+    surrogate_id = call.text("surrogateId", "SurrogateAction")
+    wanted = call.required("taskAction", "SurrogateAction")
+    if not isinstance(wanted, dict):
+        raise BadRequest("Cannot read 'action.taskAction': expected an object", where="action.taskAction")
+    with call.services.db.transaction() as tx:
+        row = store.task(tx, surrogate_id)
+        payload = None if row is None or row["state"] in ("SUCCESS", "FAILED") else store.payload(tx, surrogate_id)
+    if payload is None:
+        raise ActionFailed(f"Can't find surrogate task[{surrogate_id}]")
+    return all_actions.perform_json(call.services, payload, wanted)
+
+
+@actions.add("updateStatus")
+def update_status(call: Call) -> None:
+    """Nothing: what the worker reports decides, as with Druid's remote runners."""
+
+
+@actions.add("updateLocation")
+def update_location(call: Call) -> None:
+    """Nothing, likewise."""
+    call.required("location", "UpdateLocationAction", "No task location specified")
+
+
+@actions.add("resetDataSourceMetadata")
+def reset_datasource_metadata(call: Call) -> bool:
+    """Whether a supervisor took it; there is none that could."""
+    call.text("dataSource", "ResetDataSourceMetadataAction")
+    return False
+
+
+@actions.add("checkPointDataSourceMetadata")
+def checkpoint(call: Call) -> bool:
+    """Whether a supervisor took it; there is none that could."""
+    java = "CheckPointDataSourceMetadataAction"
+    call.text("supervisorId", java)
+    metadata = call.required("checkpointMetadata", java)
+    partitions = metadata.get("partitions") if isinstance(metadata, dict) else None
+    if not isinstance(partitions, dict) or partitions.get("type") != "start":
+        raise refused(java, "checkpointMetadata must be SeekableStreamStartSequenceNumbers")
+    return False
