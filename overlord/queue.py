@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from overlord import faults, locks, states
-from overlord.actions import cleanup
+from overlord.actions.cleanup import task_ended
 from overlord.errors import DruidException, Unavailable
 from overlord.model.audit import AuditInfo
 from overlord.model.instant import format_instant, now_ms, parse_instant
@@ -203,7 +203,7 @@ class TaskQueue:
         )
         store.end_stock(tx, task_id, status)
         locks.release_task(tx, task_id)
-        cleanup.task_ended(tx, task_id, moved["group_id"])
+        task_ended(tx, task_id, moved["group_id"])
         tx.after_commit(lambda: self._told(task_id, datasource))
         return True
 

@@ -6,12 +6,13 @@ its copy in Druid's own table. The rules are those of the references ("Locks"), 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from overlord.errors import ActionFailed
+from overlord.errors import ActionFailed, BadRequest
 from overlord.locks.rules import coexist, reusable
 from overlord.model.instant import format_instant, parse_instant
 from overlord.model.interval import Interval
@@ -158,10 +159,8 @@ def _version(tx: Transaction, datasource: str, request: LockRequest, now_ms: int
         end=format_instant(interval.end),
     )
     if row is not None and row["version"] is not None:
-        try:
+        with contextlib.suppress(BadRequest):  # a version that is no time
             now_ms = max(now_ms, parse_instant(row["version"]) + 1)
-        except ValueError:
-            pass  # a version that is no time
     return format_instant(now_ms)
 
 

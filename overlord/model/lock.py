@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from overlord.errors import BadRequest
 from overlord.model.interval import Interval
 
 
@@ -16,6 +18,26 @@ class LockType(StrEnum):
     REPLACE = "REPLACE"
     SHARED = "SHARED"
     EXCLUSIVE = "EXCLUSIVE"
+
+
+def batch_lock_type(context: Mapping[str, Any], *, append: bool) -> LockType:
+    """The lock that a batch task takes, by its context; SHARED and APPEND are for those who append.
+
+    Raises
+    ------
+    BadRequest
+        The context names no type of lock.
+    """
+    if context.get("useConcurrentLocks") in (True, "true"):
+        return LockType.APPEND if append else LockType.REPLACE
+    asked = context.get("taskLockType") or ("SHARED" if context.get("useSharedLock") in (True, "true") else "EXCLUSIVE")
+    if asked not in LockType.__members__:
+        raise BadRequest(
+            f"Context taskLockType [{asked}] is none of [{', '.join(LockType)}]", where="context.taskLockType"
+        )
+    if not append and asked in ("SHARED", "APPEND"):
+        return LockType.EXCLUSIVE
+    return LockType(asked)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from overlord.errors import TaskFailed
 from overlord.model.granularity import Granularity
 from overlord.model.instant import format_instant
 from overlord.model.interval import Interval, condense
+from overlord.model.lock import batch_lock_type
 from overlord.model.segment import DataSegment
 from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building import BuiltSegment
@@ -30,12 +31,7 @@ class Actions(Protocol):
 
 def lock_type(context: Mapping[str, Any], *, append: bool) -> str:
     """The lock a batch task takes, by its context."""
-    if context.get("useConcurrentLocks") is True:
-        return "APPEND" if append else "REPLACE"
-    asked = str(context.get("taskLockType") or ("SHARED" if context.get("useSharedLock") is True else "EXCLUSIVE"))
-    if not append and asked in ("SHARED", "APPEND"):
-        return "EXCLUSIVE"
-    return asked
+    return batch_lock_type(context, append=append).value
 
 
 class Locks:

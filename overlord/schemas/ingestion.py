@@ -1,0 +1,127 @@
+"""dataSchema, ioConfig and the whole spec of a batch ingestion."""
+# ruff: noqa: N815  fields bear Druid's names
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from overlord.registry import Registry
+from overlord.schemas.base import Flag, Inside, Kinds, ListOf, Poly, Problem, Raw, Shape, Text, load
+from overlord.schemas.dimensions import dimensions_spec, duplicates
+from overlord.schemas.formats import input_format
+from overlord.schemas.inputs import WITHOUT_FORMAT, input_source
+from overlord.schemas.metrics import metric_inputs, metric_name, metrics_spec
+from overlord.schemas.names import problem_of
+from overlord.schemas.time import TimestampSpec, granularity_spec
+from overlord.schemas.transforms import transform_spec
+from overlord.schemas.tuning import TUNING, tuning_kinds
+
+io_kinds: Kinds = Registry("io config")
+_IO = "org.apache.druid.segment.indexing.IOConfig"
+_TASK = "org.apache.druid.indexing.common.task."
+
+
+class DataSchema(Shape):
+    """What rows become."""
+
+    java = "org.apache.druid.segment.indexing.DataSchema"
+    omit_null = frozenset({"projections"})
+
+    dataSource = Text()
+    timestampSpec = Inside(TimestampSpec)
+    dimensionsSpec = dimensions_spec()
+    metricsSpec = metrics_spec()
+    granularitySpec = granularity_spec()
+    transformSpec = transform_spec()
+    projections = ListOf(Raw())
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "dataSource" in data and (text := problem_of("dataSource", data["dataSource"])):
+            yield "dataSource", text
+        columns = [each["name"] for each in (data.get("dimensionsSpec") or {}).get("dimensions", ())]
+        metrics = [name for each in data.get("metricsSpec") or () if (name := metric_name(each)) is not None]
+        if twice := duplicates([*dict.fromkeys(columns), *metrics]):
+            yield None, f"Cannot specify a column more than once: [{', '.join(twice)}]"
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Columns that are no dimensions unless they are listed as such are excluded, as Druid computes it."""
+        spec = data["dimensionsSpec"]
+        if spec is not None:
+            taken = {"__time"}
+            if data["timestampSpec"] is not None:
+                taken.add(data["timestampSpec"]["column"])
+            for metric in data["metricsSpec"] or ():
+                taken |= metric_inputs(metric) | {name for name in (metric_name(metric),) if name is not None}
+            taken -= {each["name"] for each in spec["dimensions"]}
+            spec["dimensionExclusions"] = sorted(taken | set(spec["dimensionExclusions"]))
+        return data
+
+
+class _IoConfig(Shape):
+    inputSource = input_source()
+    inputFormat = input_format()
+    appendToExisting = Flag(False)
+    dropExisting = Flag(False)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "inputSource" in data and data["inputSource"] is None:
+            yield "inputSource", "inputSource must be specified"
+        if data.get("appendToExisting") and data.get("dropExisting"):
+            yield (
+                "dropExisting",
+                "Cannot simultaneously replace and append to existing segments. "
+                "Either dropExisting or appendToExisting should be set to false",
+            )
+
+
+@io_kinds.add("index")
+class IndexIo(_IoConfig):
+    """Of an index task."""
+
+    java = _TASK + "IndexTask$IndexIOConfig"
+
+
+@io_kinds.add("index_parallel")
+class ParallelIo(_IoConfig):
+    """Of an index_parallel task."""
+
+    java = _TASK + "batch.parallel.ParallelIndexIOConfig"
+
+
+class IngestionSpec(Shape):
+    """dataSchema, ioConfig and tuningConfig."""
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        for name in ("dataSchema", "ioConfig"):
+            if name in data and data[name] is None:
+                yield name, name
+        io = data.get("ioConfig")
+        if io and io.get("inputFormat") is None and (io.get("inputSource") or {}).get("type") not in WITHOUT_FORMAT:
+            yield "ioConfig", "At least one of properties[[parser, inputFormat]] must be present"
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        if data["tuningConfig"] is None:
+            name = data["ioConfig"]["type"]
+            data["tuningConfig"] = {"type": name, **load(tuning_kinds[name], {})}
+        return data
+
+
+class IndexSpecShape(IngestionSpec):
+    """Of an index task."""
+
+    java = _TASK + "IndexTask$IndexIngestionSpec"
+
+    dataSchema = Inside(DataSchema)
+    ioConfig = Poly(io_kinds, _IO, only=("index",))
+    tuningConfig = Poly(tuning_kinds, TUNING, only=("index",))
+
+
+class ParallelSpecShape(IngestionSpec):
+    """Of an index_parallel task."""
+
+    java = _TASK + "batch.parallel.ParallelIndexIngestionSpec"
+
+    dataSchema = Inside(DataSchema)
+    ioConfig = Poly(io_kinds, _IO, only=("index_parallel",))
+    tuningConfig = Poly(tuning_kinds, TUNING, only=("index_parallel",))

@@ -1,0 +1,209 @@
+"""The shapes of tasks."""
+# ruff: noqa: N815  fields bear Druid's names
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from overlord.model.instant import format_instant
+from overlord.registry import Registry
+from overlord.schemas.base import (
+    Inside,
+    InstantText,
+    IntervalText,
+    Kinds,
+    ListOf,
+    Object,
+    Problem,
+    Raw,
+    Shape,
+    Text,
+    Whole,
+)
+from overlord.schemas.ingestion import IndexSpecShape, ParallelSpecShape
+from overlord.schemas.inputs import one_of
+from overlord.schemas.names import problem_of
+
+task_kinds: Kinds = Registry("task shape")
+_TASK = "org.apache.druid.indexing.common.task."
+TASK = _TASK + "Task"
+
+
+class Resource(Shape):
+    """What a task needs of a worker."""
+
+    java = _TASK + "TaskResource"
+
+    availabilityGroup = Text()
+    requiredCapacity = Whole(1)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "availabilityGroup" in data and data["availabilityGroup"] is None:
+            yield "availabilityGroup", "availabilityGroup"
+        if data.get("requiredCapacity", 1) < 1:
+            yield "requiredCapacity", "requiredCapacity must be positive"
+
+
+class TaskShape(Shape):
+    """What all tasks have.
+
+    Attributes
+    ----------
+    order : tuple of str
+        Of the fields, as Druid writes them.
+    """
+
+    order: tuple[str, ...] = ()
+
+    id = Text()
+    groupId = Text()
+    dataSource = Text()
+    resource = Inside(Resource)
+    context = Object()
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if data.get("id") is not None and (text := problem_of("task ID", data["id"])):
+            yield "id", text
+        yield from self.own_problems(data)
+
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        """Druid's rules for this kind; `problem: dataSource` for those that have one of their own."""
+        if "dataSource" in data and (data["dataSource"] is None or data["dataSource"] == ""):
+            yield "dataSource", "dataSource"
+        elif data.get("dataSource") is not None and (text := problem_of("dataSource", data["dataSource"])):
+            yield "dataSource", text
+
+    def identify(self, data: dict[str, Any], kind: str, now_ms: int) -> dict[str, Any]:
+        """Fill in id, group and resource where they are not given."""
+        data["id"] = data["id"] or self.new_id(data, kind, now_ms)
+        data["groupId"] = data["groupId"] or self.new_group(data)
+        data["resource"] = data["resource"] or {"availabilityGroup": data["id"], "requiredCapacity": 1}
+        return data
+
+    def new_id(self, data: dict[str, Any], kind: str, now_ms: int) -> str:
+        """`type_datasource_xxxxxxxx_time`, eight letters of a to p."""
+        return "_".join([kind, data["dataSource"], letters(), *self.id_parts(data), format_instant(now_ms)])
+
+    def id_parts(self, data: dict[str, Any]) -> list[str]:
+        """What stands in an id between letters and time."""
+        return []
+
+    def new_group(self, data: dict[str, Any]) -> str:
+        """The group of a task that names none."""
+        return str(data["id"])
+
+
+def letters() -> str:
+    """Eight random letters of a to p, four bits each."""
+    number = secrets.randbits(32)
+    return "".join(chr(ord("a") + (number >> 4 * step & 15)) for step in range(8))
+
+
+@task_kinds.add("noop")
+class Noop(TaskShape):
+    """Does nothing for a while."""
+
+    java = _TASK + "NoopTask"
+    order = ("type", "id", "groupId", "dataSource", "runTime", "context", "resource")
+
+    dataSource = Text("none")
+    runTime = Whole(2500, long=True)
+
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if data.get("dataSource") is not None and (text := problem_of("dataSource", data["dataSource"])):
+            yield "dataSource", text
+
+    def new_id(self, data: dict[str, Any], kind: str, now_ms: int) -> str:
+        return f"noop_{format_instant(now_ms)}_{uuid.uuid4()}"
+
+
+class _Ingestion(TaskShape):
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "spec" in data and data["spec"] is None:
+            yield "spec", "spec"
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        data["dataSource"] = data["spec"]["dataSchema"]["dataSource"]
+        return data
+
+
+@task_kinds.add("index")
+class Index(_Ingestion):
+    """Ingestion in one process."""
+
+    java = _TASK + "IndexTask"
+    order = ("type", "id", "groupId", "resource", "spec", "context", "dataSource")
+
+    spec = Inside(IndexSpecShape)
+
+    def new_group(self, data: dict[str, Any]) -> str:
+        append = data["spec"]["ioConfig"]["appendToExisting"]
+        return f"index_append_{data['dataSource']}" if append else str(data["id"])
+
+
+@task_kinds.add("index_parallel")
+class IndexParallel(_Ingestion):
+    """Ingestion that may hand work to sub-tasks."""
+
+    java = _TASK + "batch.parallel.ParallelIndexSupervisorTask"
+    order = ("type", "id", "groupId", "resource", "spec", "context", "dataSource")
+
+    spec = Inside(ParallelSpecShape)
+
+
+@task_kinds.add("kill")
+class Kill(TaskShape):
+    """Removes unused segments for good."""
+
+    java = _TASK + "KillUnusedSegmentsTask"
+    order = (
+        "type", "id", "dataSource", "interval", "versions", "context", "batchSize", "limit",
+        "maxUsedStatusLastUpdatedTime", "groupId", "resource",
+    )  # fmt: skip
+
+    interval = IntervalText()
+    versions = ListOf(Text())
+    batchSize = Whole(100)
+    limit = Whole()
+    maxUsedStatusLastUpdatedTime = InstantText()
+
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        yield from super().own_problems(data)
+        if "interval" in data and data["interval"] is None:
+            yield "interval", "interval"
+        for name in ("batchSize", "limit"):
+            if data.get(name) is not None and data[name] <= 0:
+                yield name, f"{name}[{data[name]}] must be a positive integer."
+
+    def id_parts(self, data: dict[str, Any]) -> list[str]:
+        return list(data["interval"].split("/"))
+
+
+@task_kinds.add("compact")
+class Compact(TaskShape):
+    """Rewrites segments."""
+
+    java = _TASK + "CompactionTask"
+    order = (
+        "type", "id", "resource", "dataSource", "ioConfig", "dimensionsSpec", "transformSpec", "metricsSpec",
+        "granularitySpec", "projections", "tuningConfig", "context", "compactionRunner", "groupId",
+    )  # fmt: skip
+
+    ioConfig = Raw()
+    interval = IntervalText()
+    segments = ListOf(Raw())
+    dimensionsSpec = Raw()
+    transformSpec = Raw()
+    metricsSpec = Raw()
+    granularitySpec = Raw()
+    projections = Raw()
+    tuningConfig = Raw()
+    compactionRunner = Raw(lambda: {"type": "native"})
+
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        yield from super().own_problems(data)
+        if text := one_of({name: data.get(name) for name in ("ioConfig", "interval", "segments")}):
+            yield None, text
