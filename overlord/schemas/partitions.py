@@ -76,8 +76,9 @@ class _RangePartitions(Shape):
             return
         if (target is None) == (most is None):
             yield "targetRowsPerSegment", "Exactly one of targetRowsPerSegment or maxRowsPerSegment must be present"
-        elif (target if target is not None else most) <= 0:
-            name = "targetRowsPerSegment" if target is not None else "maxRowsPerSegment"
+            return
+        name = "maxRowsPerSegment" if target is None else "targetRowsPerSegment"
+        if data[name] <= 0:
             yield name, f"{name} must be greater than 0"
 
 
@@ -130,7 +131,7 @@ class Bytes(Raw):
         text = str(value).strip()
         digits = text.rstrip("bBiIkKmMgGtTpP ")
         unit = text[len(digits) :].strip().upper().removesuffix("B").replace("I", "i")
-        factor = (_UNITS | _BINARY).get(unit)
+        factor: int | None = (_UNITS | _BINARY).get(unit)
         if factor is None or not digits.isdigit():
             raise fault(f"Cannot construct instance of `HumanReadableBytes`, problem: Invalid format of number: {text}")
         return int(digits) * factor
