@@ -50,5 +50,5 @@ def perform_json(services: Services, task: bytes, action: Mapping[str, Any]) -> 
     return perform(services, orjson.loads(task), action)
 
 
-for _module in ("locks", "supervision"):
+for _module in ("locks", "supervision", "segments", "publish", "allocate"):
     importlib.import_module(f"overlord.actions.{_module}")

@@ -1,0 +1,143 @@
+"""Rows of published segments, of their commit metadata, and the ledger of publishes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from overlord.model.instant import format_instant, parse_instant
+from overlord.model.interval import Interval
+from overlord.model.segment import DataSegment
+from overlord.model.timeline import overshadowed
+
+if TYPE_CHECKING:
+    from overlord.store.db import Transaction
+
+FIRST = parse_instant("0000-01-01")
+LAST = parse_instant("9999-12-31T23:59:59.999Z")
+
+
+def bounds(interval: Interval) -> dict[str, str | None]:
+    """Ends as stored texts; None where years do not compare as texts and no end shall bind."""
+    return {
+        "start": format_instant(interval.start) if FIRST <= interval.start <= LAST else None,
+        "end": format_instant(interval.end) if FIRST <= interval.end <= LAST else None,
+    }
+
+
+def parsed(payload: Any) -> DataSegment:
+    """A stored payload."""
+    return DataSegment.from_json(orjson.loads(bytes(payload)))
+
+
+def used_overlapping(
+    tx: Transaction, datasource: str, intervals: Iterable[Interval], *, created_before: str | None = None
+) -> list[DataSegment]:
+    """Used segments that overlap any of the intervals, each once."""
+    found: dict[Any, DataSegment] = {}
+    for interval in intervals:
+        for row in tx.all("segments.used_overlapping", datasource=datasource, **bounds(interval)):
+            segment = parsed(row["payload"])
+            hidden = created_before is not None and row["created_date"] > created_before
+            if segment.interval.overlaps(interval) and not hidden:
+                found[segment.id] = segment
+    return list(found.values())
+
+
+def unused_inside(
+    tx: Transaction,
+    datasource: str,
+    interval: Interval,
+    *,
+    versions: Sequence[str] | None = None,
+    limit: int | None = None,
+    updated_until: str | None = None,
+) -> list[DataSegment]:
+    """Unused segments that lie wholly inside an interval, in order of time."""
+    rows = tx.all(
+        "segments.unused_inside",
+        datasource=datasource,
+        versions=None if versions is None else list(versions),
+        limit=limit,
+        updated=updated_until,
+        **bounds(interval),
+    )
+    return [parsed(row["payload"]) for row in rows]
+
+
+def by_ids(tx: Transaction, datasource: str, ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of these segments, used or not."""
+    return tx.all("segments.by_ids", datasource=datasource, ids=list(ids))
+
+
+def insert(
+    tx: Transaction,
+    segments: Sequence[DataSegment],
+    now: str,
+    *,
+    upgraded_from: dict[str, str] | None = None,
+) -> list[DataSegment]:
+    """Insert what is not there yet; what others of the same call overshadow comes in unused.
+
+    Returns
+    -------
+    list of DataSegment
+        Those that were inserted.
+    """
+    known: set[str] = set()
+    for datasource in {segment.datasource for segment in segments}:
+        ids = [str(segment.id) for segment in segments if segment.datasource == datasource]
+        known |= {row["id"] for row in by_ids(tx, datasource, ids)}
+    fresh = list({segment.id: segment for segment in segments if str(segment.id) not in known}.values())
+    hidden = overshadowed(segments)
+    tx.run_many(
+        "segments.insert",
+        rows=[
+            {
+                "id": str(segment.id),
+                "datasource": segment.datasource,
+                "now": now,
+                "start": format_instant(segment.interval.start),
+                "end": format_instant(segment.interval.end),
+                "partitioned": segment.shard_spec.type != "none",
+                "version": segment.version,
+                "used": segment.id not in hidden,
+                "payload": orjson.dumps(segment.to_json()),
+                "upgraded_from": (upgraded_from or {}).get(str(segment.id)),
+            }
+            for segment in fresh
+        ],
+    )
+    return fresh
+
+
+def commit_metadata(tx: Transaction, datasource: str) -> tuple[dict[str, Any], str] | None:
+    """The stored commit metadata and its sha1; None without any."""
+    row = tx.one("segments.metadata", datasource=datasource)
+    if row is None:
+        return None
+    return orjson.loads(bytes(row["commit_metadata_payload"])), row["commit_metadata_sha1"]
+
+
+def set_commit_metadata(tx: Transaction, datasource: str, value: dict[str, Any], before: str | None, now: str) -> bool:
+    """Store new commit metadata in place of what has the sha1 `before`; False if another came first."""
+    payload = orjson.dumps(value)
+    sha1 = hashlib.sha1(payload).hexdigest().upper()  # upper-case hex, as Druid writes it
+    if before is None:
+        return tx.run("segments.insert_metadata", datasource=datasource, payload=payload, sha1=sha1, now=now) == 1
+    return tx.run("segments.update_metadata", datasource=datasource, payload=payload, sha1=sha1, before=before) == 1
+
+
+def published(tx: Transaction, task_id: str, key: str) -> dict[str, Any] | None:
+    """The answer that this very publish of the task got when it was committed."""
+    row = tx.one("segments.published", task_id=task_id, key=key)
+    return None if row is None else row["result"]
+
+
+def note_publish(tx: Transaction, task_id: str, key: str, result: dict[str, Any]) -> None:
+    """Write the ledger row."""
+    tx.run("segments.publish", task_id=task_id, key=key, segments=len(result["segments"]), result=Jsonb(result))

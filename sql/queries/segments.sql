@@ -1,0 +1,83 @@
+-- used_overlapping --
+-- A bound that is null does not bind. Instants compare as texts only while their years have four digits.
+SELECT payload, created_date, upgraded_from_segment_id FROM {segments}
+WHERE datasource = %(datasource)s AND used
+  AND (%(end)s::text IS NULL OR start < %(end)s::text OR length(start) <> 24)
+  AND (%(start)s::text IS NULL OR "end" > %(start)s::text OR length("end") <> 24)
+
+-- unused_inside --
+SELECT payload FROM {segments}
+WHERE datasource = %(datasource)s AND NOT used
+  AND (%(start)s::text IS NULL OR (start >= %(start)s::text AND length(start) = 24))
+  AND (%(end)s::text IS NULL OR ("end" <= %(end)s::text AND length("end") = 24))
+  AND (%(versions)s::text[] IS NULL OR version = ANY(%(versions)s::text[]))
+  AND (%(updated)s::text IS NULL OR used_status_last_updated <= %(updated)s::text)
+ORDER BY start, "end", id
+LIMIT %(limit)s::bigint
+
+-- by_ids --
+SELECT id, used, payload, upgraded_from_segment_id FROM {segments}
+WHERE datasource = %(datasource)s AND id = ANY(%(ids)s::text[])
+
+-- upgraded_to --
+SELECT id, upgraded_from_segment_id FROM {segments}
+WHERE datasource = %(datasource)s AND upgraded_from_segment_id = ANY(%(ids)s::text[])
+ORDER BY id
+
+-- highest_unused --
+-- Payloads of the unused segments of one chunk and version.
+SELECT payload FROM {segments}
+WHERE datasource = %(datasource)s AND NOT used AND start = %(start)s AND "end" = %(end)s AND version = %(version)s
+
+-- insert --
+INSERT INTO {segments} (id, datasource, created_date, start, "end", partitioned, version, used, payload,
+                        used_status_last_updated, upgraded_from_segment_id)
+VALUES (%(id)s, %(datasource)s, %(now)s, %(start)s, %(end)s, %(partitioned)s, %(version)s, %(used)s, %(payload)s,
+        %(now)s, %(upgraded_from)s)
+ON CONFLICT (id) DO NOTHING
+
+-- update_payload --
+UPDATE {segments} SET payload = %(payload)s WHERE id = %(id)s
+
+-- delete --
+DELETE FROM {segments} WHERE datasource = %(datasource)s AND id = ANY(%(ids)s::text[])
+
+-- metadata --
+SELECT commit_metadata_payload, commit_metadata_sha1 FROM {datasource} WHERE datasource = %(datasource)s
+
+-- insert_metadata --
+INSERT INTO {datasource} (datasource, created_date, commit_metadata_payload, commit_metadata_sha1)
+VALUES (%(datasource)s, %(now)s, %(payload)s, %(sha1)s)
+ON CONFLICT (datasource) DO NOTHING
+
+-- update_metadata --
+UPDATE {datasource} SET commit_metadata_payload = %(payload)s, commit_metadata_sha1 = %(sha1)s
+WHERE datasource = %(datasource)s AND commit_metadata_sha1 = %(before)s
+
+-- note_upgrade --
+INSERT INTO {upgradesegments} (task_id, segment_id, lock_version)
+SELECT %(task_id)s, %(segment_id)s, %(version)s
+WHERE NOT EXISTS (
+  SELECT 1 FROM {upgradesegments} WHERE task_id = %(task_id)s AND segment_id = %(segment_id)s
+)
+
+-- upgrades --
+SELECT u.segment_id, u.lock_version, s.payload, s.upgraded_from_segment_id
+FROM {upgradesegments} u JOIN {segments} s ON s.id = u.segment_id
+WHERE u.task_id = %(task_id)s
+ORDER BY u.segment_id
+
+-- replacing --
+-- REPLACE locks that stand on a datasource.
+SELECT task_id, start_ms, end_ms, version FROM {ovl_locks}
+WHERE datasource = %(datasource)s AND type = 'REPLACE' AND NOT revoked
+
+-- published --
+SELECT result FROM {ovl_publishes} WHERE task_id = %(task_id)s AND publish_key = %(key)s
+
+-- publish --
+-- The ledger. `final`: batch ingestion publishes once, so a task with this row has done its work.
+INSERT INTO {ovl_publishes} (task_id, publish_key, attempt, final, segments, result)
+SELECT %(task_id)s, %(key)s, t.attempt, t.type IN ('index', 'index_parallel'), %(segments)s, %(result)s
+FROM {ovl_tasks} t WHERE t.id = %(task_id)s
+ON CONFLICT (task_id, publish_key) DO NOTHING
