@@ -211,7 +211,7 @@ class _Replace(_Publish):
                     f"Segment[{origin.id}] was appended meanwhile and is wider than the segments that replace it",
                     retryable=False,
                 )
-            version: str = versions.get(interval, row["lock_version"])
+            version = versions.get(interval) or str(row["lock_version"])
             if origin.version >= version:
                 continue
             number = following.get(interval, 0)

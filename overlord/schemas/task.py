@@ -30,6 +30,7 @@ from overlord.schemas.names import problem_of
 task_kinds: Kinds = Registry("task shape")
 _TASK = "org.apache.druid.indexing.common.task."
 TASK = _TASK + "Task"
+NOOP_MS = 2500
 
 
 class Resource(Shape):
@@ -110,11 +111,14 @@ class Noop(TaskShape):
     order = ("type", "id", "groupId", "dataSource", "runTime", "context", "resource")
 
     dataSource = Text("none")
-    runTime = Whole(2500, long=True)
+    runTime = Whole(NOOP_MS, long=True)
 
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if data.get("dataSource") is not None and (text := problem_of("dataSource", data["dataSource"])):
             yield "dataSource", text
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data | {"runTime": data["runTime"] or NOOP_MS}
 
     def new_id(self, data: dict[str, Any], kind: str, now_ms: int) -> str:
         return f"noop_{format_instant(now_ms)}_{uuid.uuid4()}"

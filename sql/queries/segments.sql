@@ -56,9 +56,9 @@ WHERE datasource = %(datasource)s AND commit_metadata_sha1 = %(before)s
 
 -- note_upgrade --
 INSERT INTO {upgradesegments} (task_id, segment_id, lock_version)
-SELECT %(task_id)s, %(segment_id)s, %(version)s
+SELECT %(task_id)s::text, %(segment_id)s::text, %(version)s::text
 WHERE NOT EXISTS (
-  SELECT 1 FROM {upgradesegments} WHERE task_id = %(task_id)s AND segment_id = %(segment_id)s
+  SELECT 1 FROM {upgradesegments} WHERE task_id = %(task_id)s::text AND segment_id = %(segment_id)s::text
 )
 
 -- upgrades --
@@ -78,6 +78,6 @@ SELECT result FROM {ovl_publishes} WHERE task_id = %(task_id)s AND publish_key =
 -- publish --
 -- The ledger. `final`: batch ingestion publishes once, so a task with this row has done its work.
 INSERT INTO {ovl_publishes} (task_id, publish_key, attempt, final, segments, result)
-SELECT %(task_id)s, %(key)s, t.attempt, t.type IN ('index', 'index_parallel'), %(segments)s, %(result)s
+SELECT t.id, %(key)s, t.attempt, t.type IN ('index', 'index_parallel'), %(segments)s, %(result)s
 FROM {ovl_tasks} t WHERE t.id = %(task_id)s
 ON CONFLICT (task_id, publish_key) DO NOTHING
