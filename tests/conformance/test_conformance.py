@@ -26,7 +26,7 @@ def test_the_list_names_scenarios_only():
     assert not PASSING - FILES.keys()
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", list(parameters()))
 def test_scenario(name, base_url, monkeypatch):
     import conform
     import conform_ext
