@@ -473,4 +473,3 @@ def _launch(row: Row, token: str, payload: bytes) -> Launch:
 
 def _key(blocker: Row) -> _LockKey:
     return (str(blocker["task_id"]), str(blocker["type"]), str(blocker["interval"]))
-

@@ -21,7 +21,7 @@ def file_name(task_id: str) -> str:
     data = task_id.encode()
     if len(data) <= _LONGEST:
         return task_id
-    return data[:_LONGEST - 45].decode("utf-8", "ignore") + "~" + hashlib.sha1(data).hexdigest()
+    return data[: _LONGEST - 45].decode("utf-8", "ignore") + "~" + hashlib.sha1(data).hexdigest()
 
 
 class TaskFolders:

@@ -87,9 +87,7 @@ class LocalRunner:
 
     name = "local"
 
-    def __init__(
-        self, settings: Mapping[str, Any], location: Callable[[], Location], url: Callable[[], str]
-    ) -> None:
+    def __init__(self, settings: Mapping[str, Any], location: Callable[[], Location], url: Callable[[], str]) -> None:
         self.on_exit: Callable[[Exit], None] = lambda _exit: None
         self._settings = settings
         self._location = location

@@ -118,9 +118,7 @@ class Settings(Mapping[str, Any]):
     def subset(self, *prefixes: str) -> dict[str, Any]:
         """The values whose names begin so; secrets are left out. For worker processes."""
         return {
-            name: value
-            for name, value in self.typed.items()
-            if name.startswith(prefixes) and not CATALOG[name].secret
+            name: value for name, value in self.typed.items() if name.startswith(prefixes) and not CATALOG[name].secret
         }
 
     def public_properties(self) -> dict[str, str]:
@@ -147,8 +145,7 @@ class Settings(Mapping[str, Any]):
     def tables(self) -> dict[str, str]:
         """Name of every Druid table by its plain name (`tasks`, `pendingsegments`), folded as Postgres folds it."""
         return {
-            suffix.lower(): str(self[f"druid.metadata.storage.tables.{key}"]).lower()
-            for key, suffix in TABLES.items()
+            suffix.lower(): str(self[f"druid.metadata.storage.tables.{key}"]).lower() for key, suffix in TABLES.items()
         }
 
 

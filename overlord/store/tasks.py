@@ -173,9 +173,7 @@ def lock_keys(tx: Transaction, datasource: str) -> list[tuple[str, str, str]]:
     return [(row["task_id"], row["type"], str(Interval(row["start_ms"], row["end_ms"]))) for row in rows]
 
 
-def worker_started(
-    tx: Transaction, task_id: str, attempt: int, token: str, identity: Row, location: Location
-) -> bool:
+def worker_started(tx: Transaction, task_id: str, attempt: int, token: str, identity: Row, location: Location) -> bool:
     """Take a worker's first word; False when it is not the attempt that runs."""
     row = tx.one(
         "queue.worker_started",

@@ -51,9 +51,7 @@ class LocalPusher(Pusher):
     def place(self, segment: DataSegment) -> Path:
         """The folder of a segment."""
         interval = f"{format_instant(segment.interval.start)}_{format_instant(segment.interval.end)}"
-        return (
-            self.root / segment.datasource / interval / segment.version / str(segment.shard_spec.partition_num)
-        )
+        return self.root / segment.datasource / interval / segment.version / str(segment.shard_spec.partition_num)
 
     def push(self, directory: Path, segment: DataSegment) -> LoadSpec:
         final = self.place(segment)
