@@ -211,9 +211,7 @@ class ActionClient:
         """
         body = orjson.dumps({"task": self._task, "action": action})
         wait_s = 300.0 + float(action.get("timeoutMs") or 0) / 1000.0
-        answer = self._client.post(
-            "/druid/indexer/v1/action", body, timeout_s=wait_s, patience=self._patience
-        )
+        answer = self._client.post("/druid/indexer/v1/action", body, timeout_s=wait_s, patience=self._patience)
         if answer.status != 200:
             raise TaskFailed(f"{action.get('type')}: {_reason(answer)}")
         result = answer.json()

@@ -49,9 +49,7 @@ class Tolerance:
         most, saved = tuning.get("maxParseExceptions"), tuning.get("maxSavedParseExceptions") or 0
         if tuning.get("reportParseExceptions"):
             return cls(most=0, saved=min(saved, 1), logged=bool(tuning.get("logParseExceptions")))
-        return cls(
-            most=UNLIMITED if most is None else most, saved=saved, logged=bool(tuning.get("logParseExceptions"))
-        )
+        return cls(most=UNLIMITED if most is None else most, saved=saved, logged=bool(tuning.get("logParseExceptions")))
 
 
 class TooManyBadRows(TaskFailed):

@@ -40,14 +40,19 @@ def readable(name: str) -> bool:
     )
 
 
+NOT_BY_READING = {
+    "empty_columns_not_stored",  # columns go when segments are written
+    "overwrite_new_version",  # its second task reads a datasource
+    "part_numbered_append",  # its second task rolls up by itself
+}
+"""Whole ingestions of these are in tests/integration/test_ingest_fixtures.py."""
 NAMES = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
-READ = [name for name in NAMES if readable(name)]
+READ = [name for name in NAMES if readable(name) and name not in NOT_BY_READING]
 
 
 def expected_rows(name: str) -> Iterator[dict[str, Any]]:
     for path in sorted((FIXTURES / name).glob("seg*/rows.jsonl*")):
-        opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-        with opened as lines:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
             yield from map(json.loads, lines)
 
 
@@ -72,7 +77,8 @@ def build(task: dict[str, Any], chunk_bytes: int) -> tuple[list[dict[str, Any]],
             dimensions = {name: shown(row.get(name)) for name in ("__time", *source.transform.dimensions)}
             key = repr(dimensions) if granularity["rollup"] else len(groups)
             fold(groups.setdefault(key, dimensions), row, metrics)
-    return list(groups.values()), stats, source
+    rows = [{"__time": row["__time"], **dict.fromkeys(source.transform.dimensions), **row} for row in groups.values()]
+    return rows, stats, source
 
 
 def shown(value: Any) -> Any:

@@ -202,16 +202,21 @@ def cut(runs: Sequence[Run], schema: BuildSchema, block_rows: int) -> Iterator[l
     """Blocks in order, each at most `block_rows` rows; rows of equal keys share one, unless they are too many."""
     keys = [list(run.key_columns(schema)) for run in runs]
     whole = [Stretch(i, 0, len(run)) for i, run in enumerate(runs) if len(run)]
-    yield from _split(keys, whole, 0, block_rows)
+    for block, alike in _split(keys, whole, 0, block_rows):
+        if alike and not schema.rollup:
+            yield from _pieces(block, block_rows)
+        else:
+            yield block  # with rollup every run has at most one row of a key, so even alike ones are few
 
 
-def _split(keys: Sequence[Sequence[Column]], block: list[Stretch], level: int, limit: int) -> Iterator[list[Stretch]]:
-    if sum(map(len, block)) <= limit:
+def _split(
+    keys: Sequence[Sequence[Column]], block: list[Stretch], level: int, limit: int
+) -> Iterator[tuple[list[Stretch], bool]]:
+    """Blocks of at most `limit` rows, and larger ones whose rows are all alike, which the flag tells."""
+    few = sum(map(len, block)) <= limit
+    if few or level == len(keys[0]):
         if block:
-            yield block
-        return
-    if level == len(keys[0]):
-        yield from _pieces(block, limit)
+            yield block, not few
         return
     pivot = _pivot(keys, block, level)
     below, equal, above = [], [], []

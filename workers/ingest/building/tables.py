@@ -169,7 +169,9 @@ def union(tables: Sequence[MemoryTable]) -> tuple[MemoryTable, list[Ints]]:
     for key, table in distinct.items():
         made[key] = np.concatenate((np.zeros(1, np.int32), codes[: len(table)]))
         codes = codes[len(table) :]
-    return MemoryTable(ordered.filter(begins)), [made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables]
+    return MemoryTable(ordered.filter(begins)), [
+        made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables
+    ]
 
 
 def _key(value: str) -> bytes:

@@ -146,7 +146,7 @@ class Transform:
         return found
 
     def _placed(self, raw: RawBatch, kept: Positions, bad: list[BadRow]) -> list[BadRow]:
-        """Bad rows by line; messages of lost ones say where. A record's number is one more than the good ones before."""
+        """Bad rows by line; messages of lost ones say where. A record has the number after the good ones before it."""
         file = len(raw.files)
         before = self._records[1] if self._records[0] == file else 0
         self._records = (file, before + len(kept))
