@@ -64,7 +64,8 @@ class Remote:
                 hint="start one with `overlord serve`, or say where it is with --url",
             ) from None
         if answer.status_code >= 400:
-            raise OverlordError(_text(answer))
+            headers = answer.headers  # ours say more than Druid's bodies can
+            raise OverlordError(_text(answer), where=headers.get("X-Ovl-Where"), hint=headers.get("X-Ovl-Hint"))
         return answer
 
 

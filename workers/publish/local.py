@@ -88,6 +88,9 @@ def _explained(what: str, stage: Path | None = None) -> Iterator[None]:
     """Turn a fault of the file system into the task's, and leave no half of anything in `stage`."""
     try:
         yield
+    except shutil.Error as faults:
+        # copytree gives all of them: (from, to, text) each
+        raise TaskFailed(f"{what}: {faults.args[0][0][2]}") from faults
     except OSError as fault:
         reason = fault.strerror or str(fault)
         where = f" ({fault.filename})" if fault.filename else ""
