@@ -73,7 +73,7 @@ def emit(
         metadata=schema.metadata(),
         index_spec=writer.IndexSpec.from_json(schema.index_spec, lz4_level=schema.lz4_level),
     )
-    size = writer.write_segment(into, spec, columns, stop - start)
+    size = writer.write_segment(into, spec, columns, stop - start, common=into.with_name("common"))
     return BuiltSegment(
         interval=interval,
         order=order,

@@ -61,7 +61,8 @@ class MemoryTable:
 
     def gather(self, codes: Ints) -> Iterator[pl.Series]:
         """See `Table`."""
-        yield self.values.gather(codes - 1) if len(codes) < len(self.values) else self.values
+        # indexing is a quarter of the price of `gather`, which goes by way of a lazy frame
+        yield self.values[codes - 1] if len(codes) < len(self.values) else self.values
 
 
 EMPTY = MemoryTable(pl.Series("values", [], dtype=pl.String))
@@ -90,7 +91,7 @@ class DiskTable:
         for place, count in zip(self._places, self._counts, strict=True):
             low, high = np.searchsorted(codes, (base + 1, base + count + 1))
             if high > low:
-                yield self._read(place).gather(codes[low:high] - (base + 1))
+                yield self._read(place)[codes[low:high] - (base + 1)]
             base += count
 
     def loaded(self) -> Table:
