@@ -19,6 +19,7 @@ from workers.ingest.building.emit import BuiltSegment, emit
 from workers.ingest.building.merge import merge_runs
 from workers.ingest.building.run import Run, memory, roll_up, sort, spill, stack
 from workers.ingest.building.schema import BuildSchema
+from workers.ingest.building.spread import spread
 from workers.ingest.building.store import Scratch, bisect
 from workers.ingest.partition.dynamic import DynamicPartitions
 
@@ -192,18 +193,20 @@ class SegmentBuilder:
             return
         run = merge_runs(runs, self._schema, self._scratch, block_rows) if len(runs) > 1 else runs[0]
         runs.clear()
-        for chunk, start, stop in _stretches(run):
-            self._written += 1
-            yield emit(
-                run,
-                start,
-                stop,
-                interval=self._buckets.interval(chunk),
-                order=self._made[chunk],
-                schema=self._schema,
-                into=self._folder / f"segment-{self._written}",
-            )
-            self._made[chunk] += 1
+        stretches = list(_stretches(run))
+        first = self._written
+        self._written += len(stretches)
+
+        def folder(n: int) -> Path:
+            return self._folder / f"segment-{first + n + 1}"
+
+        def write(rows: Run, n: int) -> BuiltSegment:
+            chunk, start, stop = stretches[n]
+            interval, order = self._buckets.interval(chunk), self._made[chunk]
+            return emit(rows, start, stop, interval=interval, order=order, schema=self._schema, into=folder(n))
+
+        yield from spread(run, [stop - start for _, start, stop in stretches], write, folder)
+        self._made.update(chunk for chunk, _, _ in stretches)
 
 
 def _count(chunks: npt.NDArray[np.int64]) -> Counter[int]:

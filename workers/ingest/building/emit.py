@@ -17,7 +17,7 @@ from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, 
 from workers.ingest.building.run import DiskState, Run
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.store import Column, blocks
-from workers.ingest.building.tables import MemoryTable, Table
+from workers.ingest.building.tables import MemoryTable, PlainTable, Table
 from workers.ingest.rollup import Aggregator, State
 from workers.segment import writer
 
@@ -195,9 +195,11 @@ class Used:
     @property
     def dictionary(self) -> pl.Series | list[bytes | None] | Used:
         """The values, null first, in the form the writer takes fastest."""
+        has_null = len(self._codes) > 0 and int(self._codes[0]) == 0
+        if isinstance(self._table, PlainTable):
+            return [*([None] if has_null else []), *self._table.bytes_of(self._codes[has_null:])]
         if not isinstance(self._table, MemoryTable):
             return self
-        has_null = len(self._codes) > 0 and int(self._codes[0]) == 0
         (values,) = self._table.gather(self._codes[1:] if has_null else self._codes)
         if len(values) < FEW_VALUES:
             return [*([None] if has_null else []), *values.cast(pl.Binary).to_list()]

@@ -68,6 +68,35 @@ class MemoryTable:
 EMPTY = MemoryTable(pl.Series("values", [], dtype=pl.String))
 
 
+@dataclass(frozen=True)
+class PlainTable:
+    """Values as bytes, for where polars must not be used; see `spread`."""
+
+    values: npt.NDArray[np.object_]
+    nbytes: int
+
+    @classmethod
+    def of(cls, values: pl.Series) -> PlainTable:
+        """From a String series."""
+        return cls(values.cast(pl.Binary).to_numpy().astype(object), int(values.estimated_size()))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def blocks(self) -> Iterator[pl.Series]:
+        """See `Table`."""
+        yield pl.Series("values", self.values.tolist(), dtype=pl.Binary).cast(pl.String)
+
+    def gather(self, codes: Ints) -> Iterator[pl.Series]:
+        """See `Table`."""
+        yield pl.Series("values", self.bytes_of(codes), dtype=pl.Binary).cast(pl.String)
+
+    def bytes_of(self, codes: Ints) -> list[bytes]:
+        """The values of `codes`, none of them 0."""
+        values: list[bytes] = self.values[codes - 1].tolist()
+        return values
+
+
 class DiskTable:
     """Values in blocks of Arrow IPC."""
 
