@@ -125,7 +125,8 @@ def run_adopt(args: argparse.Namespace) -> int:
     from overlord.store.migrate import migrate
 
     taken, left = [], {}
-    with database(settings_of(args)) as db:
+    settings = settings_of(args)
+    with database(settings) as db:
         migrate(db)
         with db.transaction() as tx:
             rows = tx.all("adopt.strangers")
@@ -152,6 +153,9 @@ def run_adopt(args: argparse.Namespace) -> int:
         as_json({"adopted": taken, "left": left})
     else:
         out.print(f"adopted {len(taken)} tasks", *taken, sep="\n  ", markup=False)
+        if taken:
+            seconds = int(settings["druid.indexer.queue.storageSyncRate"]) // 1000
+            out.print(f"the leader takes them up within {seconds} s (druid.indexer.queue.storageSyncRate)")
         for task_id, why in left.items():
             out.print(f"left {task_id}: {why}", markup=False)
     return 1 if left else 0

@@ -23,6 +23,9 @@ from workers.ingest.building.spread import spread
 from workers.ingest.building.store import Scratch, bisect
 from workers.ingest.partition.dynamic import DynamicPartitions
 
+PROCESS_BYTES = 100_000_000
+"""What a worker takes without any row: the interpreter, polars, numpy and their threads' arenas."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -43,7 +46,7 @@ class Limits:
     @classmethod
     def of(cls, tuning: Mapping[str, Any], memory_bytes: int) -> Limits:
         """From a tuningConfig, within a task's memory: sorting takes some three times what is kept."""
-        share = memory_bytes // 8
+        share = max(memory_bytes - PROCESS_BYTES, memory_bytes // 4) // 8
         asked = tuning.get("maxBytesInMemory") or 0
         return cls(
             rows=int(tuning.get("maxRowsInMemory") or cls.rows), nbytes=min(asked, share) if asked > 0 else share
