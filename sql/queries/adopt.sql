@@ -5,8 +5,11 @@ WHERE t.active AND NOT EXISTS (SELECT 1 FROM {ovl_tasks} o WHERE o.id = t.id)
 ORDER BY t.created_date, t.id
 
 -- take --
--- A row of ours for a stranger, as if it had just been submitted.
-WITH ours AS (
+-- A row of ours for a stranger, as if it had just been submitted. It starts from its beginning, so what it has locked
+-- is void.
+WITH void AS (
+  DELETE FROM {tasklocks} WHERE task_id = %(id)s
+), ours AS (
   INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
                            priority, state)
   VALUES (%(id)s, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s,
