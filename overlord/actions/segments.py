@@ -164,14 +164,27 @@ def update(call: Call) -> None:
 
 @actions.add("segmentNuke")
 def nuke(call: Call) -> None:
-    """Delete rows."""
+    """Delete rows; with `unusedOnly`, which is ours, none that someone has marked used meanwhile."""
     found = given_segments(call, "SegmentNukeAction")
+    unused_only = call.action.get("unusedOnly") is True
 
     def body() -> None:
         with call.services.db.transaction() as tx:
             check_locks(tx, call.task, found)
             for datasource in {each.datasource for each in found}:
                 ids = [str(each.id) for each in found if each.datasource == datasource]
-                tx.run("segments.delete", datasource=datasource, ids=ids)
+                tx.run("segments.delete", datasource=datasource, ids=ids, unused_only=unused_only)
 
     call.services.db.retry(body)
+
+
+@actions.add("segmentLoadSpecsInUse")
+def load_specs_in_use(call: Call) -> Any:
+    """Which of these loadSpecs rows that overlap the interval still have; ours, for whoever deletes files."""
+    java = "SegmentLoadSpecsInUseAction"
+    datasource, interval = call.text("dataSource", java), call.interval("interval", java)
+    given = call.required("loadSpecs", java)
+    if not isinstance(given, list):
+        raise wrong("loadSpecs", "a list of loadSpecs", given)
+    with call.services.db.transaction() as tx:
+        return store.load_specs_in_use(tx, datasource, interval, given)

@@ -151,6 +151,8 @@ def _version(tx: Transaction, datasource: str, request: LockRequest, now_ms: int
     """The time of granting; later than any segment there, however fast tasks follow or clocks go back."""
     if request.type is LockType.APPEND:
         return APPEND_VERSION
+    if request.version_is_now:
+        return format_instant(now_ms)
     interval = request.interval
     row = tx.one(
         "locks.newest_version",

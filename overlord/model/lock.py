@@ -42,12 +42,21 @@ def batch_lock_type(context: Mapping[str, Any], *, append: bool) -> LockType:
 
 @dataclass(frozen=True, kw_only=True)
 class LockRequest:
-    """What a task wants. `partition_id` only with granularity "segment"."""
+    """What a task wants.
+
+    Attributes
+    ----------
+    version_is_now : bool
+        Take the time of granting as the version even where segments of a later one lie.
+    partition_id : int or None
+        Only with granularity "segment".
+    """
 
     interval: Interval
     type: LockType = LockType.EXCLUSIVE
     granularity: str = "timeChunk"
     version: str | None = None
+    version_is_now: bool = False
     partition_id: int | None = None
 
 

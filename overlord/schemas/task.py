@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from overlord.model.instant import format_instant
+from overlord.model.interval import Interval
 from overlord.registry import Registry
 from overlord.schemas.base import (
     Inside,
@@ -158,8 +159,50 @@ class IndexParallel(_Ingestion):
     spec = Inside(ParallelSpecShape)
 
 
+class _FixedInterval(TaskShape):
+    """What works on the unused segments of an interval."""
+
+    interval = IntervalText()
+
+    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        yield from super().own_problems(data)
+        if "interval" in data and data["interval"] is None:
+            yield "interval", "interval"
+        elif data.get("interval") and Interval.parse(data["interval"]).empty:
+            yield "interval", "interval empty"
+
+    def id_parts(self, data: dict[str, Any]) -> list[str]:
+        return list(data["interval"].split("/"))
+
+
+@task_kinds.add("archive")
+class Archive(_FixedInterval):
+    """Takes unused segments to the archive."""
+
+    java = _TASK + "ArchiveTask"
+    order = ("type", "id", "dataSource", "interval", "context", "groupId", "resource")
+
+
+@task_kinds.add("restore")
+class Restore(_FixedInterval):
+    """Takes unused segments back from the archive."""
+
+    java = _TASK + "RestoreTask"
+    order = ("type", "id", "dataSource", "interval", "context", "groupId", "resource")
+
+
+@task_kinds.add("move")
+class Move(_FixedInterval):
+    """Takes unused segments to another place of deep storage."""
+
+    java = _TASK + "MoveTask"
+    order = ("type", "id", "dataSource", "interval", "target", "context", "groupId", "resource")
+
+    target = Object()
+
+
 @task_kinds.add("kill")
-class Kill(TaskShape):
+class Kill(_FixedInterval):
     """Removes unused segments for good."""
 
     java = _TASK + "KillUnusedSegmentsTask"
@@ -168,7 +211,6 @@ class Kill(TaskShape):
         "maxUsedStatusLastUpdatedTime", "groupId", "resource",
     )  # fmt: skip
 
-    interval = IntervalText()
     versions = ListOf(Text())
     batchSize = Whole(100)
     limit = Whole()
@@ -176,14 +218,9 @@ class Kill(TaskShape):
 
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         yield from super().own_problems(data)
-        if "interval" in data and data["interval"] is None:
-            yield "interval", "interval"
         for name in ("batchSize", "limit"):
             if data.get(name) is not None and data[name] <= 0:
                 yield name, f"{name}[{data[name]}] must be a positive integer."
-
-    def id_parts(self, data: dict[str, Any]) -> list[str]:
-        return list(data["interval"].split("/"))
 
 
 @task_kinds.add("compact")

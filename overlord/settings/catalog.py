@@ -444,6 +444,12 @@ _STORAGE = [
         derive=lambda s: s["ovl.data.dir"] / "segments",
     ),
     Setting(
+        name="druid.storage.archiveDirectory",
+        kind="path",
+        unit="folder",
+        help="Where `archive` tasks take unused segments, and `restore` tasks take them back from. Unset: no archive.",
+    ),
+    Setting(
         name="druid.storage.zip",
         kind="bool",
         default="false",

@@ -74,6 +74,22 @@ def by_ids(tx: Transaction, datasource: str, ids: Iterable[str]) -> list[dict[st
     return tx.all("segments.by_ids", datasource=datasource, ids=list(ids))
 
 
+def load_specs_in_use(tx: Transaction, datasource: str, interval: Interval, given: Sequence[Any]) -> list[Any]:
+    """Those of the given loadSpecs that rows overlapping an interval have, used or not.
+
+    A tombstone has no file, so that of an unused one counts for nothing.
+    """
+    wanted = {orjson.dumps(each, option=orjson.OPT_SORT_KEYS): each for each in given}
+    found: set[bytes] = set()
+    for row in tx.stream("segments.overlapping", datasource=datasource, **bounds(interval)):
+        load_spec = orjson.loads(bytes(row["payload"])).get("loadSpec")
+        key = orjson.dumps(load_spec, option=orjson.OPT_SORT_KEYS)
+        files = load_spec is not None and load_spec.get("type") != "tombstone"
+        if key in wanted and (files or row["used"]):
+            found.add(key)
+    return [wanted[key] for key in found]
+
+
 def insert(
     tx: Transaction,
     segments: Sequence[DataSegment],

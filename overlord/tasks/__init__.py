@@ -11,5 +11,5 @@ from overlord.tasks.base import TaskType, task_types
 
 __all__ = ["TaskType", "task_types"]
 
-for _module in ("noop", "index"):
+for _module in ("noop", "index", "unused"):
     importlib.import_module(f"overlord.tasks.{_module}")

@@ -5,6 +5,13 @@ WHERE datasource = %(datasource)s AND used
   AND (%(end)s::text IS NULL OR start < %(end)s::text OR length(start) <> 24)
   AND (%(start)s::text IS NULL OR "end" > %(start)s::text OR length("end") <> 24)
 
+-- overlapping --
+-- Used or not; bounds as above.
+SELECT used, payload FROM {segments}
+WHERE datasource = %(datasource)s
+  AND (%(end)s::text IS NULL OR start < %(end)s::text OR length(start) <> 24)
+  AND (%(start)s::text IS NULL OR "end" > %(start)s::text OR length("end") <> 24)
+
 -- unused_inside --
 SELECT payload FROM {segments}
 WHERE datasource = %(datasource)s AND NOT used
@@ -40,7 +47,8 @@ ON CONFLICT (id) DO NOTHING
 UPDATE {segments} SET payload = %(payload)s WHERE id = %(id)s
 
 -- delete --
-DELETE FROM {segments} WHERE datasource = %(datasource)s AND id = ANY(%(ids)s::text[])
+DELETE FROM {segments}
+WHERE datasource = %(datasource)s AND id = ANY(%(ids)s::text[]) AND NOT (%(unused_only)s AND used)
 
 -- metadata --
 SELECT commit_metadata_payload, commit_metadata_sha1 FROM {datasource} WHERE datasource = %(datasource)s

@@ -5,17 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from overlord.errors import TaskFailed
 from overlord.model.segment import DataSegment
 from overlord.registry import Registry
 
 LoadSpec = dict[str, Any]
+_CANNOT = "Deep storage [{}] cannot move segments"
+_UNKNOWN = "org.apache.druid.segment.loading.SegmentLoadingException: Unknown loader type[{}].  Known types are {}"
 
 
 class Pusher(ABC):
-    """Puts segments into deep storage."""
+    """Puts segments into deep storage.
+
+    Attributes
+    ----------
+    load_types : tuple of str
+        Types of the loadSpecs that it gives and can handle.
+    """
+
+    load_types: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -46,7 +56,31 @@ class Pusher(ABC):
 
     @abstractmethod
     def remove(self, load_spec: LoadSpec) -> None:
-        """Delete a pushed segment; none there is no error."""
+        """Delete a pushed segment; none there is no error.
+
+        Raises
+        ------
+        TaskFailed
+            It cannot be deleted.
+        """
+
+    def copy(self, segment: DataSegment, target: Mapping[str, Any]) -> LoadSpec:
+        """Store a segment that lies here once more, where `target` says; the same loadSpec if it is there already.
+
+        Raises
+        ------
+        TaskFailed
+            It could not be copied, nothing of it is left; or this deep storage cannot do it at all.
+        """
+        raise TaskFailed(_CANNOT.format(self.load_types[0] if self.load_types else type(self).__name__))
+
+    def archive(self) -> dict[str, Any]:
+        """The target of archived segments."""
+        raise TaskFailed(_CANNOT.format(self.load_types[0] if self.load_types else type(self).__name__))
+
+    def home(self) -> dict[str, Any]:
+        """The target of restored segments: where they were pushed to."""
+        raise TaskFailed(_CANNOT.format(self.load_types[0] if self.load_types else type(self).__name__))
 
 
 pushers: Registry[type[Pusher]] = Registry("deep storage")
@@ -58,3 +92,12 @@ def open_pusher(settings: Mapping[str, Any]) -> Pusher:
     if kind not in pushers:
         raise TaskFailed(f"druid.storage.type is {kind!r}; known: {', '.join(pushers.names())}")
     return pushers[kind].from_settings(settings)
+
+
+def open_for(load_type: str, settings: Mapping[str, Any]) -> Pusher:
+    """The deep storage in which segments with loadSpecs of this type lie."""
+    for name in pushers:
+        if load_type in pushers[name].load_types:
+            return pushers[name].from_settings(settings)
+    known = sorted({load_type for name in pushers for load_type in pushers[name].load_types})
+    raise TaskFailed(_UNKNOWN.format(load_type, f"[{', '.join(known)}]"))

@@ -23,6 +23,7 @@ from overlord.model.segment import DataSegment
 from workers.publish.base import LoadSpec, Pusher, pushers
 
 STAGE = "intermediate_pushes"
+_LEVELS = 4  # partition, version, interval, datasource
 
 
 @pushers.add("local")
@@ -35,23 +36,35 @@ class LocalPusher(Pusher):
         `druid.storage.storageDirectory`; made if missing.
     zipped : bool
         `druid.storage.zip`.
+    archive : Path, optional
+        `druid.storage.archiveDirectory`.
     """
 
-    def __init__(self, root: Path, *, zipped: bool = False) -> None:
+    load_types = ("local",)
+
+    def __init__(self, root: Path, *, zipped: bool = False, archive: Path | None = None) -> None:
         self.root = root.absolute()
         self._zipped = zipped
+        self._archive = archive
+        self._written = {self.root}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> LocalPusher:
         root = settings.get("druid.storage.storageDirectory")
         if not root:
             raise TaskFailed("druid.storage.storageDirectory is not set: there is no place for segments")
-        return cls(Path(str(root)), zipped=str(settings.get("druid.storage.zip") or "").lower() == "true")
+        archive = settings.get("druid.storage.archiveDirectory")
+        return cls(
+            Path(str(root)),
+            zipped=str(settings.get("druid.storage.zip") or "").lower() == "true",
+            archive=Path(str(archive)) if archive else None,
+        )
 
-    def place(self, segment: DataSegment) -> Path:
-        """The folder of a segment."""
+    def place(self, segment: DataSegment, root: Path | None = None) -> Path:
+        """The folder of a segment, below `root` or the deep storage's own."""
         interval = f"{format_instant(segment.interval.start)}_{format_instant(segment.interval.end)}"
-        return self.root / segment.datasource / interval / segment.version / str(segment.shard_spec.partition_num)
+        inside = Path(segment.datasource, interval, segment.version, str(segment.shard_spec.partition_num))
+        return (root or self.root) / inside
 
     def push(self, directory: Path, segment: DataSegment) -> LoadSpec:
         final = self.place(segment)
@@ -62,25 +75,55 @@ class LocalPusher(Pusher):
                 _zip(directory, stage / "index.zip")
             else:
                 _move(directory, stage / "index")
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _replace(stage, final)
+            _settle_in(stage, final)
         path = str(final / "index.zip") if self._zipped else f"{final / 'index'}/"
         return {"type": "local", "path": path}
 
     def settle(self) -> None:
-        if not self.root.is_dir():
-            return
-        with _explained(f"Deep storage [{self.root}] cannot be written to disk"):
-            _sync_filesystem(self.root)
+        for root in self._written:
+            if root.is_dir():
+                with _explained(f"Deep storage [{root}] cannot be written to disk"):
+                    _sync_filesystem(root)
 
     def remove(self, load_spec: LoadSpec) -> None:
-        folder = Path(str(load_spec["path"])).parent
-        shutil.rmtree(folder, ignore_errors=True)
+        files = _files(load_spec)
+        folder = files.parent
+        with _explained(f"Segment files [{files}] cannot be deleted"):
+            _delete(files)
+            (folder / "descriptor.json").unlink(missing_ok=True)  # older Druids put one beside the zip
         with suppress(OSError):  # folders that hold something else stay
-            for parent in folder.parents:
-                if parent == self.root or self.root not in parent.parents:
+            for parent in (folder, *folder.parents)[:_LEVELS]:
+                if parent in (self.root, self._archive):
                     break
                 parent.rmdir()
+
+    def copy(self, segment: DataSegment, target: Mapping[str, Any]) -> LoadSpec:
+        root = target.get("path")
+        if not isinstance(root, str) or not Path(root).is_absolute():
+            raise TaskFailed(f"target.path must be the absolute path of a folder, and is {root!r}")
+        old = _files(segment.load_spec or {})
+        final = self.place(segment, Path(root))
+        if old == final / old.name:
+            return dict(segment.load_spec or {})
+        stage = Path(root, STAGE, uuid.uuid4().hex)
+        with _explained(f"Segment[{segment.id}] cannot be copied from [{old}] to [{final}]", stage):
+            stage.mkdir(parents=True)
+            if old.is_dir():
+                shutil.copytree(old, stage / "index", copy_function=_link)
+            else:
+                _link(str(old), str(stage / "index.zip"))
+            zipped = not old.is_dir()
+            _settle_in(stage, final)
+        self._written.add(Path(root))
+        return {"type": "local", "path": str(final / "index.zip") if zipped else f"{final / 'index'}/"}
+
+    def archive(self) -> dict[str, Any]:
+        if self._archive is None:
+            raise TaskFailed("druid.storage.archiveDirectory is not set: there is no archive")
+        return {"path": str(self._archive.absolute())}
+
+    def home(self) -> dict[str, Any]:
+        return {"path": str(self.root)}
 
 
 @contextmanager
@@ -116,6 +159,50 @@ def _zip(source: Path, target: Path) -> None:
         for file in sorted(source.iterdir()):
             out.write(file, file.name)
     shutil.rmtree(source)
+
+
+def _link(source: str, target: str) -> str:
+    """The same file under a second name (segments never change), or a copy where that cannot be."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+    return target
+
+
+def _files(load_spec: Mapping[str, Any]) -> Path:
+    path = load_spec.get("path")
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        raise TaskFailed(f"The loadSpec {dict(load_spec)} has no absolute path")
+    return Path(path)
+
+
+def _delete(files: Path) -> None:
+    """Delete a segment's zip or folder, and nothing that only a wrong loadSpec could name."""
+    if files.is_dir():
+        if files.name != "index" and not (files / "version.bin").exists():
+            raise TaskFailed(f"[{files}] is not a segment's folder, and is not deleted")
+        with suppress(FileNotFoundError):
+            shutil.rmtree(files)
+    elif files.suffix == ".zip":
+        files.unlink(missing_ok=True)
+    elif files.exists():
+        raise TaskFailed(f"[{files}] is not a segment's file, and is not deleted")
+
+
+def _settle_in(stage: Path, final: Path) -> None:
+    """Take the final place; a task that clears up beside it may remove folders just made, so try again."""
+    for left in reversed(range(5)):
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _replace(stage, final)
+        except FileNotFoundError:
+            if left == 0 or not stage.exists():
+                raise
+        else:
+            return
 
 
 def _replace(stage: Path, final: Path) -> None:

@@ -41,7 +41,10 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for load_spec in self._pushed:
-            self._pusher.remove(load_spec)
+            try:
+                self._pusher.remove(load_spec)
+            except TaskFailed as failure:
+                _log.warning("%s", failure.message)
 
     def push(self, directory: Path, segment: DataSegment) -> DataSegment:
         """Store a segment; gives it with its loadSpec."""
