@@ -40,6 +40,9 @@ class Rows(Protocol):
     def event(self, row: int) -> dict[str, Any]:
         """The row's fields in its own order, without those that discovery passes over."""
 
+    def raw(self, row: int) -> dict[str, Any]:
+        """The row as it was read, before anything was taken out of it."""
+
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         """Fields of these rows that are not `known`, in the order in which they are met."""
 

@@ -153,6 +153,9 @@ class DelimitedRows:
         values = map(self._dialect.value, self._cells(row))
         return dict(zip(self._names, values, strict=False))
 
+    def raw(self, row: int) -> dict[str, Any]:
+        return self.event(row)
+
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         """Columns a row is long enough for; nearly always all of them at the first row."""
         new: list[str] = []

@@ -76,6 +76,9 @@ class JsonRows:
                     event[name] = value
         return event
 
+    def raw(self, row: int) -> Row:
+        return first_object(self._texts[row].decode("utf-8"))[0]
+
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         """Each unknown column is looked through for its first plain value; few are, after the first batch."""
         firsts: dict[int, set[str]] = {}

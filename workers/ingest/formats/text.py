@@ -173,5 +173,8 @@ class NoRows:
     def event(self, row: int) -> dict[str, object]:
         raise IndexError(row)
 
+    def raw(self, row: int) -> dict[str, object]:
+        raise IndexError(row)
+
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         return []

@@ -8,7 +8,8 @@ and marks the row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,32 @@ from workers.ingest.transform.strings import string_column
 Phase = Literal["determinePartitions", "buildSegments"]
 Positions = npt.NDArray[np.intp]
 
-__all__ = ["Phase", "Schema", "Transform"]
+__all__ = ["Examined", "Phase", "Schema", "Transform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What became of the rows of a raw batch.
+
+    Attributes
+    ----------
+    raw : RawBatch
+        The rows as they went into typing.
+    kept : ndarray of intp
+        Those that are typed.
+    lost : ndarray of intp
+        Those without a readable time. What is in neither was dropped by a filter.
+    columns : mapping of str to Series
+        The typed columns of the kept rows.
+    faults : mapping of int to list of str
+        Messages on values that could not be read, by place among the kept rows.
+    """
+
+    raw: RawBatch
+    kept: Positions
+    lost: Positions
+    columns: Mapping[str, pl.Series]
+    faults: Mapping[int, list[str]]
 
 
 class Transform:
@@ -68,9 +94,14 @@ class Transform:
             return frozenset({self.schema.time.column})
         return self.schema.inputs
 
-    def apply(self, chunk: RawChunk) -> Chunk:
-        """The chunk typed. Its bad rows stand in the order of the input."""
-        raw = chunk.batch
+    def clone(self) -> Transform:
+        """One that has seen the same rows: it goes on from here without a trace on this one."""
+        other = copy(self)
+        other._dimensions = dict(self._dimensions)
+        return other
+
+    def examine(self, raw: RawBatch) -> Examined:
+        """The rows of a batch, typed or found lost."""
         millis, good = self._times(raw)
         kept = np.flatnonzero(good)
         everything = len(kept) == len(good)
@@ -78,19 +109,26 @@ class Transform:
             self._discover(raw, kept)
         columns = {TIME: pl.Series(TIME, millis if everything else millis[kept], dtype=pl.Int64)}
         faults = self._typed(raw, None if everything else kept, columns)
-        bad = self._bad_times(raw, np.flatnonzero(~good)) + self._bad_values(raw, kept, faults) + chunk.bad
+        return Examined(raw=raw, kept=kept, lost=np.flatnonzero(~good), columns=columns, faults=faults)
+
+    def apply(self, chunk: RawChunk) -> Chunk:
+        """The chunk typed. Its bad rows stand in the order of the input."""
+        done = self.examine(chunk.batch)
+        raw, kept = done.raw, done.kept
+        everything = len(kept) == len(raw)
+        bad = [*self._bad_times(raw, done.lost), *self._bad_values(raw, kept, done.faults), *chunk.bad]
         return Chunk(
             batch=Batch(
-                columns=columns,
+                columns=done.columns,
                 file=raw.file if everything else raw.file[kept],
                 line=raw.line if everything else raw.line[kept],
                 files=raw.files,
             ),
             bad=self._placed(raw, kept, bad),
             bytes=chunk.bytes,
-            records_with_errors=len(faults),
+            records_with_errors=len(done.faults),
             thrown_away=chunk.thrown_away,
-            unparseable=chunk.unparseable + len(good) - len(kept),
+            unparseable=chunk.unparseable + len(done.lost),
         )
 
     def _times(self, raw: RawBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -128,15 +166,16 @@ class Transform:
         return faults
 
     def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:
-        found = []
-        column = self.schema.time.column
-        for row in rows.tolist():
-            event = raw.rows.event(row)
-            values = raw.columns.get(column)
-            value = event.get(column) if values is None else event.get(column, values[row])
-            message = f"Timestamp[{text_of(value)}] is unparseable! Event: {text_of(event)}"
-            found.append(_bad(raw, row, "unparseable", event, (message,)))
-        return found
+        return [
+            _bad(raw, row, "unparseable", raw.rows.event(row), (self.without_time(raw, row),)) for row in rows.tolist()
+        ]
+
+    def without_time(self, raw: RawBatch, row: int) -> str:
+        """What is said of a row that has no readable time."""
+        event, column = raw.rows.event(row), self.schema.time.column
+        values = raw.columns.get(column)
+        value = event.get(column) if values is None else event.get(column, values[row])
+        return f"Timestamp[{text_of(value)}] is unparseable! Event: {text_of(event)}"
 
     def _bad_values(self, raw: RawBatch, kept: Positions, faults: Mapping[int, list[str]]) -> list[BadRow]:
         found = []
