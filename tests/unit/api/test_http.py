@@ -71,7 +71,7 @@ def test_all_members_of_a_gzipped_body_are_unpacked(connection):
     )
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"hello")[:-5]])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"hello", mtime=0)[:-5]])
 def test_a_body_that_is_not_gzip_is_refused(connection, body):
     status, text = post(connection, body, Content_Encoding="gzip")
     assert status == 400 and b"gzip" in text
