@@ -11,6 +11,7 @@ from overlord.api import (
     locks,
     pending_segments,
     status,
+    supervisors,
     tasks,
     wire,
     worker_routes,
@@ -19,7 +20,7 @@ from overlord.api import (
 from overlord.http import HttpServer, WaitingPool
 from overlord.services import Services
 
-BLUEPRINTS = (tasks, actions, workers, pending_segments, locks, datasources, leader, status)
+BLUEPRINTS = (tasks, actions, supervisors, workers, pending_segments, locks, datasources, leader, status)
 
 
 def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Flask:

@@ -30,6 +30,7 @@ from overlord.signals import Signals
 from overlord.store.db import Database
 from overlord.store.embedded import EmbeddedPostgres
 from overlord.store.migrate import migrate
+from overlord.supervisors.manager import SupervisorManager
 from workers.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class OverlordServer:
             db=db,
             dsn=self.dsn,
             url=lambda: self.url,
-            on_elected=queue.start,
-            on_deposed=queue.stop,
+            on_elected=self._lead,
+            on_deposed=self._follow,
             delay_s=settings["druid.indexer.queue.startDelay"] / 1000,
         )
         self._services = Services(
@@ -129,12 +130,21 @@ class OverlordServer:
             signals=signals,
             logs=logs,
             runner=self._runner,
+            supervisors=SupervisorManager(lambda: self.services),
         )
         self._http = create_server(self._services)
         self._http.start()
         self._write_server_file()
         self._leader.start()
         _log.info("listening url=%s after=%.2fs", self.url, time.monotonic() - began)
+
+    def _lead(self, epoch: int) -> None:
+        self.services.queue.start(epoch)
+        self.services.supervisors.start(epoch)
+
+    def _follow(self) -> None:
+        self.services.supervisors.stop()
+        self.services.queue.stop()
 
     def _open_database(self) -> Database:
         settings = self.settings

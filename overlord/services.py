@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from overlord.settings import Settings
     from overlord.signals import Signals
     from overlord.store.db import Database
+    from overlord.supervisors.manager import SupervisorManager
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Services:
         `read(task_id, offset)` and `report(task_id)`, live or stored; None where there is none.
     runner : Runner
         `capacity()`, `used()`, `workers()`.
+    supervisors : SupervisorManager
+        `find(id)`, submit, suspend, terminate.
     """
 
     settings: Settings
@@ -44,3 +47,4 @@ class Services:
     signals: Signals
     logs: TaskLogs
     runner: Runner
+    supervisors: SupervisorManager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from overlord import actions as all_actions
+from overlord.actions import offsets
 from overlord.actions.base import Call, actions, refused
 from overlord.errors import ActionFailed, BadRequest
 from overlord.store import tasks as store
@@ -38,18 +39,22 @@ def update_location(call: Call) -> None:
 
 @actions.add("resetDataSourceMetadata")
 def reset_datasource_metadata(call: Call) -> bool:
-    """Whether a supervisor took it; there is none that could."""
-    call.text("dataSource", "ResetDataSourceMetadataAction")
-    return False
+    """Whether a supervisor took it: one task has found offsets that the stream does not have any more."""
+    java = "ResetDataSourceMetadataAction"
+    datasource = call.text("dataSource", java)
+    metadata = offsets.read(call.action.get("resetMetadata"), "action.resetMetadata")
+    return call.services.supervisors.reset_datasource(datasource, metadata)
 
 
 @actions.add("checkPointDataSourceMetadata")
 def checkpoint(call: Call) -> bool:
-    """Whether a supervisor took it; there is none that could."""
+    """Whether a supervisor took it: a task has come to the end of a sequence."""
     java = "CheckPointDataSourceMetadataAction"
-    call.text("supervisorId", java)
+    supervisor_id = call.text("supervisorId", java)
+    group_id = call.whole("taskGroupId", 0)
+    assert group_id is not None
     metadata = call.required("checkpointMetadata", java)
     partitions = metadata.get("partitions") if isinstance(metadata, dict) else None
     if not isinstance(partitions, dict) or partitions.get("type") != "start":
         raise refused(java, "checkpointMetadata must be SeekableStreamStartSequenceNumbers")
-    return False
+    return call.services.supervisors.checkpoint(supervisor_id, group_id, metadata)

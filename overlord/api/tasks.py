@@ -70,12 +70,12 @@ def submit() -> Response:
     return answer({"task": parts.queue.submit(task, audit_info(with_request=True))})
 
 
-def audit_info(*, with_request: bool = False) -> AuditInfo:
-    """Who sent this request."""
+def audit_info(*, with_request: bool = False, service: str = "druid/overlord") -> AuditInfo:
+    """Who sent this request; the name of the service differs from route to route in Druid."""
     sent = None
     if with_request:
         sent = {
-            "service": "druid/overlord",
+            "service": service,
             "method": request.method,
             "uri": request.path,
             "queryParams": request.query_string.decode("latin-1") or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,14 @@ from overlord.model.task import Task
 from overlord.schemas.base import shape, unknown_type
 from overlord.schemas.faults import SpecRefused, refused
 from overlord.schemas.names import MOST
+from overlord.schemas.supervisors import load_supervisor, stored_supervisor
 from overlord.schemas.task import TASK, TaskShape, task_kinds
 from overlord.tasks import task_types
 
-__all__ = ["load_task", "task_from_payload"]
+for _module in ("kafka", "autocompact"):
+    importlib.import_module(f"overlord.schemas.{_module}")
+
+__all__ = ["load_supervisor", "load_task", "stored_supervisor", "task_from_payload"]
 
 
 def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], settings: Mapping[str, Any]) -> Task:

@@ -1,0 +1,16 @@
+-- insert --
+-- One more version of a supervisor's spec; rows are never changed.
+INSERT INTO {supervisors} (spec_id, created_date, payload) VALUES (%(id)s, %(created)s, %(payload)s)
+
+-- latest --
+-- The last version of each.
+SELECT DISTINCT ON (spec_id) spec_id, payload FROM {supervisors} ORDER BY spec_id, id DESC
+
+-- latest_of --
+SELECT payload FROM {supervisors} WHERE spec_id = %(id)s ORDER BY id DESC LIMIT 1
+
+-- history --
+-- Newest first.
+SELECT spec_id, created_date, payload FROM {supervisors}
+WHERE %(id)s::text IS NULL OR spec_id = %(id)s::text
+ORDER BY id DESC
