@@ -7,6 +7,8 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
+from overlord.model.attempts import Retry
+from overlord.model.instant import now_ms, parse_instant
 from overlord.runners.base import Exit
 
 UNWATCHED = "worker process ended without an end file while no Overlord watched"
@@ -64,6 +66,29 @@ def outcome_of(exit_: Exit, *, published: bool) -> Outcome:
     error = exit_.killed_for or _reason(exit_.wait_status)
     tail = f"\nLast lines of the log:\n{exit_.log_tail}" if exit_.log_tail else ""
     return Outcome(status="FAILED", error=error, cause=error + _hint(exit_) + tail)
+
+
+def out_of_time(timeout_ms: int, *, published: bool) -> Outcome:
+    """What an attempt over its `context.timeoutMs` amounts to."""
+    if published:
+        return Outcome(status="SUCCESS")
+    error = f"The task ran longer than its time limit, context.timeoutMs = {timeout_ms} ms"
+    return Outcome(status="FAILED", error=error, cause=error)
+
+
+def time_left_ms(row: dict[str, Any] | None) -> int | None:
+    """What is left of a RUNNING row's limit, 0 or less when it is over; None without a limit, or if it does not run."""
+    if row is None or row["state"] != "RUNNING" or row["timeout_ms"] is None or row["started_date"] is None:
+        return None
+    return parse_instant(row["started_date"]) + int(row["timeout_ms"]) - now_ms()
+
+
+def retry_delay_ms(row: dict[str, Any], outcome: Outcome) -> int | None:
+    """How long a failed attempt's task waits for the next; None when there is none."""
+    policy = Retry.from_json(row.get("retry"))
+    if policy is None or outcome.status == "SUCCESS":
+        return None
+    return policy.delay_ms(row["retries"] + 1)
 
 
 def _reason(wait_status: int | None) -> str:

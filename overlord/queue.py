@@ -21,9 +21,10 @@ from overlord import faults, locks, states
 from overlord.actions.cleanup import task_ended
 from overlord.errors import DruidException, Unavailable
 from overlord.model.audit import AuditInfo
+from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms, parse_instant
 from overlord.model.task import Location, Task, TaskState
-from overlord.outcome import Outcome, outcome_of
+from overlord.outcome import Outcome, out_of_time, outcome_of, retry_delay_ms, time_left_ms
 from overlord.scheduler import Scheduler
 from overlord.store import tasks as store
 
@@ -66,7 +67,13 @@ class TaskQueue:
         self._exits: queue.SimpleQueue[Exit | None] = queue.SimpleQueue()
         self._settler: threading.Thread | None = None
         self._scheduler = Scheduler(
-            settings=settings, db=db, runner=runner, fail=self._fail, end_lost=self._settle, end_in=self._end_in
+            settings=settings,
+            db=db,
+            runner=runner,
+            fail=self._fail,
+            end_lost=self._settle,
+            end_in=self._end_in,
+            time_out=self._time_out,
         )
         runner.on_exit = self._exits.put
         signals.listen("locks:", lambda key: self._scheduler.dirty(key.removeprefix("locks:")))
@@ -108,13 +115,18 @@ class TaskQueue:
 
     # ---- accepting ----
 
-    def submit(self, task: Task, audit: AuditInfo | None = None) -> str:
+    def submit(self, task: Task, audit: AuditInfo | None = None, key: Idempotency | None = None) -> str:
         """Accept a task; it is committed when this returns.
+
+        Returns
+        -------
+        str
+            Its id; with a `key` that was used before, the id of the first task.
 
         Raises
         ------
         DruidException
-            The id is taken or too long, the payload too large, or the queue is full.
+            The id is taken or too long, the payload too large, the queue is full, or another body came with the key.
         Unavailable
             This server does not lead, or the database is away.
         """
@@ -128,20 +140,27 @@ class TaskQueue:
         if most_bytes is not None and len(payload) > most_bytes:
             raise _too_large(task.id, len(payload), most_bytes)
         created = format_instant(now_ms())
-        seq = self._db.retry(lambda: self._insert(task, payload, audit or AuditInfo(), created))
+        first = self._db.retry(lambda: self._insert(task, payload, audit or AuditInfo(), created, key))
+        if isinstance(first, str):
+            return first
         faults.point("after_submit_commit")
-        self._scheduler.submitted(task, seq)
+        self._scheduler.submitted(task, first)
         return task.id
 
-    def _insert(self, task: Task, payload: bytes, audit: AuditInfo, created: str) -> int:
+    def _insert(self, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None) -> int | str:
+        """The new task's place in the order of submission, or the id of the one its key stands for."""
         max_size = int(self._settings["druid.indexer.queue.maxSize"])
         with self._db.transaction() as tx:
+            if key is not None and (first := store.of_key(tx, key.key)) is not None:
+                if first[1] != key.digest:
+                    raise _other_body(key.key, first[0])
+                return first[0]
             full = max_size < _UNBOUNDED and not store.has_room(tx, max_size)
             if full and store.task_exists(tx, task.id):
                 raise _exists(task.id)
             if full:
                 raise _full(max_size)
-            seq = store.submit(tx, task, payload, audit, created)
+            seq = store.submit(tx, task, payload, audit, created, key)
             if seq is None:
                 raise _exists(task.id)
         return seq
@@ -149,31 +168,73 @@ class TaskQueue:
     # ---- ending ----
 
     def finish(self, task_id: str, attempt: int, outcome: Outcome) -> bool:
-        """Write a task's end; log and report are in their store before. Once: later calls change nothing.
+        """Write an attempt's end, and with it the task's, unless another attempt follows.
+
+        Log and report of a task that ends are in their store before. Later calls change nothing.
 
         Returns
         -------
         bool
-            Whether this call ended it.
+            Whether this call ended the attempt.
         """
         epoch = self._leading()
         with self._db.transaction() as tx:
             row = store.task(tx, task_id)
         if row is None or row["state"] != TaskState.RUNNING or row["attempt"] != attempt:
             return False
-        self._keep_logs(task_id)
+        if retry_delay_ms(row, outcome) is None:
+            self._keep_logs(task_id)
         faults.point("before_end_commit")
-        moved = self._db.retry(lambda: self._finish(row, outcome, epoch))
-        if moved:
-            faults.point("after_end_commit")
+        state = self._db.retry(lambda: self._finish(row, outcome, epoch))
+        if state is not None:
+            faults.point("after_retry_commit" if state is TaskState.WAITING else "after_end_commit")
             self._runner.ended(task_id, attempt)
             self._scheduler.wake()
-            _log.info("task ended id=%s attempt=%d status=%s error=%s", task_id, attempt, outcome.status, outcome.error)
-        return moved
+            _log.info("attempt ended id=%s attempt=%d task=%s error=%s", task_id, attempt, state, outcome.error)
+        return state is not None
 
-    def _finish(self, row: dict[str, Any], outcome: Outcome, epoch: int) -> bool:
+    def _finish(self, row: dict[str, Any], outcome: Outcome, epoch: int) -> TaskState | None:
         with self._db.transaction() as tx:
-            return self._end_in(tx, row, outcome, epoch, attempt=row["attempt"])
+            return self._end_attempt(tx, row, outcome, epoch)
+
+    def _end_attempt(self, tx: Transaction, row: dict[str, Any], outcome: Outcome, epoch: int) -> TaskState | None:
+        """End the attempt of a RUNNING row: its task too, unless its context wants another. None: it had ended."""
+        delay_ms = retry_delay_ms(row, outcome)
+        if delay_ms is not None:
+            tx.lock_datasource(row["datasource"])
+            # What is published stays published once: a task that got so far is not begun anew.
+            if not store.published(tx, row["id"]):
+                return self._retry_in(tx, row, outcome, epoch, delay_ms)
+        if not self._end_in(tx, row, outcome, epoch, attempt=row["attempt"]):
+            return None
+        return TaskState(outcome.status)
+
+    def _retry_in(
+        self, tx: Transaction, row: dict[str, Any], outcome: Outcome, epoch: int, delay_ms: int
+    ) -> TaskState | None:
+        """Let a task wait for its next attempt: without locks, pending segments and slot, as if just submitted."""
+        task_id, datasource = row["id"], row["datasource"]
+        if not store.fence(tx, epoch):
+            raise Unavailable("This server does not lead any more")
+        detail = {
+            "error": _storable(outcome.error),
+            "cause": _storable(outcome.cause),
+            "durationMs": outcome.duration_ms,
+            **{name: row.get(name) for name in ("host", "port", "identity")},
+        }
+        attempt = row["attempt"]
+        moved = states.move(tx, task_id, "retried", epoch=epoch, attempt=attempt, detail=detail, delay_ms=delay_ms)
+        if moved is None:
+            return None
+        locks.release_task(tx, task_id)
+        task_ended(tx, task_id, moved["group_id"])
+        tx.after_commit(lambda: self._told_retry(task_id, datasource, moved["seq"], delay_ms))
+        return TaskState.WAITING
+
+    def _told_retry(self, task_id: str, datasource: str, seq: int, delay_ms: int) -> None:
+        self._scheduler.forget(task_id)
+        self._scheduler.retried(task_id, datasource, seq, delay_ms)
+        self._signals.notify("locks:" + datasource)
 
     def _end_in(
         self,
@@ -191,7 +252,7 @@ class TaskQueue:
             raise Unavailable("This server does not lead any more")
         tx.lock_datasource(datasource)
         event = event or ("succeeded" if outcome.status == "SUCCESS" else "failed")
-        moved = states.move(tx, task_id, event, epoch=epoch, attempt=attempt, cause=outcome.cause)
+        moved = states.move(tx, task_id, event, epoch=epoch, attempt=attempt, cause=_storable(outcome.cause))
         if moved is None:
             return False
         location = Location(host=moved["host"], port=moved["port"] or -1, tls_port=moved["tls_port"] or -1)
@@ -244,11 +305,35 @@ class TaskQueue:
         return [task_id for task_id in reversed(ids) if self.shutdown(task_id, reason)]
 
     def _fail(self, row: dict[str, Any], attempt: int | None, outcome: Outcome) -> None:
-        """End a task that could not start."""
+        """End an attempt that could not start, or cannot be seen any more."""
         epoch = self._leading()
         with self._db.transaction() as tx:
-            self._end_in(tx, row, outcome, epoch, attempt=attempt)
-        self._runner.forget(row["id"])
+            state = self._end_attempt(tx, {**row, "attempt": attempt}, outcome, epoch)
+        if state is not TaskState.WAITING:
+            self._runner.forget(row["id"])
+
+    def _time_out(self, task_id: str) -> None:
+        """Its time is over: end a running attempt, then its process. One that has published has succeeded."""
+        epoch = self._leading()
+        with self._db.transaction() as tx:
+            row = store.task(tx, task_id)
+        left_ms = time_left_ms(row)
+        if row is None or left_ms is None:
+            return
+        if left_ms > 0:
+            self._scheduler.limit(task_id, left_ms)
+            return
+        outcome = self._db.retry(lambda: self._end_late(row, epoch))
+        if outcome is not None:
+            faults.point("after_timeout_commit")
+            self._runner.stop(task_id, int(self._settings["ovl.task.killGrace"]) / 1000)
+            _log.warning("attempt ended id=%s attempt=%d error=%s", task_id, row["attempt"], outcome.error)
+
+    def _end_late(self, row: dict[str, Any], epoch: int) -> Outcome | None:
+        with self._db.transaction() as tx:
+            tx.lock_datasource(row["datasource"])
+            outcome = out_of_time(row["timeout_ms"], published=store.published_finally(tx, row["id"]))
+            return None if self._end_attempt(tx, row, outcome, epoch) is None else outcome
 
     def _keep_logs(self, task_id: str) -> None:
         try:
@@ -303,16 +388,33 @@ class TaskQueue:
             published = row is not None and store.published_finally(tx, exit_.task_id)
         if row is not None and row["state"] == TaskState.RUNNING and row["attempt"] == exit_.attempt:
             self.finish(exit_.task_id, exit_.attempt, outcome_of(exit_, published=published))
-        elif row is not None and not TaskState(row["state"]).ended:
-            return  # another attempt is under way
+            with self._db.transaction() as tx:
+                row = store.task(tx, exit_.task_id)
+        if row is not None and not TaskState(row["state"]).ended:
+            self._runner.clear(exit_.task_id, exit_.attempt)  # another attempt follows, or is under way
         else:
             self._keep_logs(exit_.task_id)
-        self._runner.forget(exit_.task_id)
+            self._runner.forget(exit_.task_id)
         self._scheduler.wake()
 
 
 def _exists(task_id: str) -> DruidException:
     return DruidException(f"Task[{task_id}] already exists", code="entryAlreadyExists")
+
+
+def _other_body(key: str, task_id: str) -> DruidException:
+    return DruidException(
+        f"Idempotency key[{key}] was used before with another body, for task[{task_id}]",
+        status=422,
+        where=HEADER,
+        hint="send the same body to get the first task's id, or use a new key",
+        context={"idempotencyKey": key, "task": task_id},
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """Without U+0000, which Postgres has no room for."""
+    return None if text is None else text.replace("\0", "\ufffd")
 
 
 def _not_storable(task_id: str) -> DruidException:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from overlord import faults, locks, schemas, states
+from overlord.alarms import Alarms
 from overlord.errors import OverlordError, Unavailable
 from overlord.model.instant import now_ms
 from overlord.model.task import Task
 from overlord.model.worker_config import NAME as WORKER_CONFIG
 from overlord.model.worker_config import Affinity
-from overlord.outcome import Outcome
+from overlord.outcome import Outcome, time_left_ms
 from overlord.runners.base import Exit, Launch
 from overlord.store import config
 from overlord.store import tasks as store
@@ -95,6 +96,8 @@ class Scheduler:
         Settles an attempt whose process was found gone.
     end_in : callable
         Ends a task within a transaction.
+    time_out : callable
+        Ends the attempt of a task, by id, whose time is over.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Scheduler:
         fail: Callable[[Row, int | None, Outcome], None],
         end_lost: Callable[[Exit], None],
         end_in: EndIn,
+        time_out: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._db = db
@@ -113,6 +117,7 @@ class Scheduler:
         self._fail = fail
         self._end_lost = end_lost
         self._end_in = end_in
+        self._time_out = time_out
         self._epoch = 0
         self._changed = threading.Condition()
         self._woken = False
@@ -126,6 +131,9 @@ class Scheduler:
         self._dirty: set[str] = set()
         self._blockers: dict[str, frozenset[_LockKey]] = {}
         self._pending: dict[str, _Pending] = {}
+        self._resting: dict[str, tuple[str, int]] = {}  # in back-off, id: datasource, place
+        self._rests = Alarms()
+        self._limits = Alarms()  # of running tasks that have one
         self._unclear: dict[str, Row] = {}  # RUNNING rows whose process is not seen yet, or is elsewhere
         self._affinity = Affinity({})
         self._read_affinity = True
@@ -141,7 +149,12 @@ class Scheduler:
             rows = store.open_tasks(tx)
         self._take_up(rows)
         self._stopping = False
-        running = {row["id"]: row["attempt"] for row in rows if row["state"] == "RUNNING"}
+        # What failed and will be tried again keeps its folder, for the log, though no attempt of it lives (0).
+        running = {
+            row["id"]: row["attempt"] if row["state"] == "RUNNING" else 0
+            for row in rows
+            if row["state"] == "RUNNING" or row["retries"]
+        }
         threading.Thread(target=self._sweep, args=(running,), name="queue-sweep", daemon=True).start()
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
         self._thread.start()
@@ -181,9 +194,24 @@ class Scheduler:
             self._woken = True
             self._changed.notify_all()
 
-    def forget(self, task_id: str) -> None:
-        """A task has ended."""
+    def retried(self, task_id: str, datasource: str, seq: int, delay_ms: int) -> None:
+        """An attempt has failed, and another is due after `delay_ms`."""
         with self._changed:
+            self._rest(task_id, datasource, seq, delay_ms)
+            self._woken = True
+            self._changed.notify_all()
+
+    def limit(self, task_id: str, left_ms: int) -> None:
+        """An attempt may run only so long."""
+        with self._changed:
+            self._limits.set(task_id, left_ms / 1000)
+
+    def forget(self, task_id: str) -> None:
+        """A task has ended, or its attempt."""
+        with self._changed:
+            self._resting.pop(task_id, None)
+            self._rests.drop(task_id)
+            self._limits.drop(task_id)
             self._pending.pop(task_id, None)
             self._unclear.pop(task_id, None)
             self._blockers.pop(task_id, None)
@@ -195,6 +223,8 @@ class Scheduler:
         next_sync = time.monotonic() + sync_s
         for _ in self._wakes():
             try:
+                self._end_late()
+                self._wake_rested()
                 if not self._draining:
                     self._admit()
                     self._dispatch()
@@ -212,7 +242,8 @@ class Scheduler:
     def _wakes(self) -> Iterator[None]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._woken or self._stopping, _TICK_S)
+                tick_s = self._limits.left_s(self._rests.left_s(_TICK_S))
+                self._changed.wait_for(lambda: self._woken or self._stopping, tick_s)
                 if self._stopping:
                     return
                 self._woken = False
@@ -221,6 +252,30 @@ class Scheduler:
     def _pause(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, _TICK_S)
+
+    # ---- back-off and time limits ----
+
+    def _rest(self, task_id: str, datasource: str, seq: int, delay_ms: int) -> None:
+        self._resting[task_id] = (datasource, seq)
+        self._rests.set(task_id, delay_ms / 1000)
+
+    def _wake_rested(self) -> None:
+        """Those whose back-off is over wait for locks like any other, at their old place."""
+        with self._changed:
+            for task_id in self._rests.take_due():
+                datasource, seq = self._resting.pop(task_id)
+                self._waiting.setdefault(datasource, {})[task_id] = seq
+                self._dirty.add(datasource)
+
+    def _end_late(self) -> None:
+        with self._changed:
+            late = self._limits.take_due()
+        for task_id in late:
+            try:
+                self._time_out(task_id)
+            except Exception:
+                self.limit(task_id, 1000)
+                raise
 
     # ---- WAITING to PENDING ----
 
@@ -341,6 +396,8 @@ class Scheduler:
             if self._stopping or self._runner.used() >= self._runner.capacity():
                 return
             allowed = self._affinity.allows(task.datasource, worker)
+            if self._runner.holds(task.id):
+                continue  # the process of a failed attempt has still to go
             if allowed and self._runner.accepts(task.availability_group, task.required_capacity):
                 self._start(task)
 
@@ -357,6 +414,8 @@ class Scheduler:
         if row is None or payload is None:
             return  # shut down meanwhile
         faults.point("after_running_commit")
+        if row["timeout_ms"] is not None:
+            self.limit(task.id, row["timeout_ms"])
         _log.info("task started id=%s attempt=%d type=%s", task.id, row["attempt"], row["type"])
         try:
             self._runner.start(_launch(row, token, payload))
@@ -371,10 +430,15 @@ class Scheduler:
         pending: list[Row] = []
         for row in rows:
             if row["state"] == "RUNNING":
+                left_ms = time_left_ms(row)
+                if left_ms is not None:
+                    self.limit(row["id"], max(0, left_ms))
                 if self._adopt(row):
                     pending.append(row)
             elif row["state"] == "PENDING":
                 pending.append(row)
+            elif (row["wait_ms"] or 0) > 0:
+                self._rest(row["id"], row["datasource"], row["seq"], row["wait_ms"])
             else:
                 self._waiting.setdefault(row["datasource"], {})[row["id"]] = row["seq"]
                 self._dirty.add(row["datasource"])
@@ -438,6 +502,9 @@ class Scheduler:
         with self._changed:
             for row in rows:
                 if row["state"] == "WAITING" and row["id"] not in self._waiting.get(row["datasource"], {}):
+                    if (row["wait_ms"] or 0) > 0:
+                        self._rest(row["id"], row["datasource"], row["seq"], row["wait_ms"])
+                        continue
                     self._waiting.setdefault(row["datasource"], {})[row["id"]] = row["seq"]
                     self._dirty.add(row["datasource"])
                 if row["state"] == "PENDING":

@@ -23,6 +23,7 @@ MOVES: dict[str, tuple[frozenset[TaskState], TaskState]] = {  # event: (from, to
     "started": (frozenset({_P}), _R),  # has a slot and a new attempt; committed before its process starts
     "restarted": (frozenset({_R}), _P),  # given a slot by a server that died before the process was there
     "adopted": (frozenset({_R}), _R),  # found alive by a new leader
+    "retried": (frozenset({_R}), _W),  # this attempt failed; another one follows, not before `delay_ms` from now
     "succeeded": (frozenset({_R}), TaskState.SUCCESS),
     "failed": (frozenset({_W, _P, _R}), TaskState.FAILED),
     "shutdown": (frozenset({_W, _P, _R}), TaskState.FAILED),  # by request
@@ -40,6 +41,7 @@ def move(
     runner: str | None = None,
     cause: str | None = None,
     detail: dict[str, Any] | None = None,
+    delay_ms: int | None = None,
 ) -> dict[str, Any] | None:
     """Make one move.
 
@@ -59,6 +61,8 @@ def move(
         The whole cause of a failure.
     detail : dict, optional
         Kept with the event.
+    delay_ms : int, optional
+        Back-off of "retried".
 
     Returns
     -------
@@ -78,5 +82,6 @@ def move(
         runner=runner,
         cause=cause,
         detail=detail,
+        delay_ms=delay_ms,
         at=format_instant(now_ms()),
     )

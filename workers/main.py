@@ -113,7 +113,8 @@ class _Attempt:
         self.folder = folder
         self.launch = launch
         self.task = (folder / "task.json").read_bytes()
-        client = OverlordClient(folder / "overlord.url", {"Authorization": f"Bearer {launch['token']}"})
+        headers = {"Authorization": f"Bearer {launch['token']}", "X-Ovl-Attempt": str(launch["attempt"])}
+        client = OverlordClient(folder / "overlord.url", headers)
         self.overlord = AttemptClient(client, launch["task_id"], launch["attempt"])
         self.actions = ActionClient(client, self.task, patience=Patience(**launch.get("patience", {})))
         self.over = threading.Event()

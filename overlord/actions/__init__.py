@@ -19,8 +19,10 @@ __all__ = ["actions", "perform", "perform_json"]
 _TASK_ACTION = PACKAGE + "TaskAction"
 
 
-def perform(services: Services, task: Mapping[str, Any], action: Mapping[str, Any]) -> Any:
-    """Perform one action; the JSON value of its result.
+def perform(
+    services: Services, task: Mapping[str, Any], action: Mapping[str, Any], *, attempt: int | None = None
+) -> Any:
+    """Perform one action; the JSON value of its result. `attempt` is the one that asks, if it told.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def perform(services: Services, task: Mapping[str, Any], action: Mapping[str, An
             f"[{', '.join(actions.names())}] (for POJO property 'action')",
             where="action.type",
         )
-    return actions[kind](Call(services=services, task=task_of(task), action=action))
+    return actions[kind](Call(services=services, task=task_of(task), action=action, attempt=attempt))
 
 
 def perform_json(services: Services, task: bytes, action: Mapping[str, Any]) -> Any:

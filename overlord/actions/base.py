@@ -31,11 +31,14 @@ class Call:
         As the caller sent it; Druid believes it, and so do we.
     action : dict
         The action's JSON.
+    attempt : int or None
+        The attempt that asks, where one of our workers does.
     """
 
     services: Services
     task: Task
     action: Mapping[str, Any]
+    attempt: int | None = None
 
     def required(self, name: str, java: str, problem: str | None = None) -> Any:
         """A field that may not be missing; `java` is the class that Druid names when it is."""

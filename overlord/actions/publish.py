@@ -19,7 +19,7 @@ from overlord.model.interval import Interval
 from overlord.model.lock import LockType, TaskLock
 from overlord.model.segment import DataSegment
 from overlord.model.shard_spec import ShardSpec, numbered
-from overlord.store import pending
+from overlord.store import pending, tasks
 from overlord.store import segments as store
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ class _Publish:
         key = hashlib.sha256(orjson.dumps(self.call.action, option=orjson.OPT_SORT_KEYS)).hexdigest()
         with self.call.services.db.transaction() as tx:
             tx.lock_datasource(self.datasource)
+            if self.call.attempt is not None and not tasks.runs(tx, self.task.id, self.call.attempt):
+                # An attempt given up, whose successor may hold the locks by now.
+                raise ActionFailed(f"This attempt at task[{self.task.id}] is over", status=409)
             held = check_locks(tx, self.task, self.segments)
             if self.start is not None:
                 # Offsets move only once: a publish that is sent again gets the answer it had.

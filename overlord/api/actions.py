@@ -33,12 +33,17 @@ def action() -> Response:
 def _perform(task: dict[str, Any], wanted: dict[str, Any]) -> Any:
     timeout_ms = _timeout_ms(wanted)
     if timeout_ms is None:
-        return actions.perform(services(), task, wanted)
+        return actions.perform(services(), task, wanted, attempt=_attempt())
     result = actions.perform(services(), task, _with_timeout(wanted, 1))
     if result is not None:
         return result
     with waiting().permit():
         return _wait(task, wanted, timeout_ms / 1000 if timeout_ms > 0 else float("inf"))
+
+
+def _attempt() -> int | None:
+    """Our workers say which attempt asks; a stock peon does not."""
+    return request.headers.get("X-Ovl-Attempt", type=int)
 
 
 def _wait(task: dict[str, Any], wanted: dict[str, Any], timeout_s: float) -> Any:

@@ -29,6 +29,7 @@ from overlord.api.wire import (
 from overlord.errors import BadRequest, BareText, NoBody, NotFound
 from overlord.http import WaitingPool, client_gone
 from overlord.model.audit import AuditInfo
+from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms
 from overlord.services import Services
 from overlord.store import listing
@@ -67,7 +68,8 @@ def submit() -> Response:
         default_context=parts.settings["druid.indexer.task.default.context"] or {},
         settings=parts.settings,
     )
-    return answer({"task": parts.queue.submit(task, audit_info(with_request=True))})
+    key = Idempotency.of(request.headers.get(HEADER), body)
+    return answer({"task": parts.queue.submit(task, audit_info(with_request=True), key)})
 
 
 def audit_info(*, with_request: bool = False, service: str = "druid/overlord") -> AuditInfo:

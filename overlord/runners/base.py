@@ -103,6 +103,12 @@ class Runner(Protocol):
     def ended(self, task_id: str, attempt: int) -> None:
         """The attempt's end is in the database: its slot is free, though its process may need a moment to go."""
 
+    def holds(self, task_id: str) -> bool:
+        """Whether a process of the task, even one whose end is known, may still be there."""
+
+    def clear(self, task_id: str, attempt: int) -> None:
+        """Remove the working files of an attempt that is gone, where another one of the task follows."""
+
     def forget(self, task_id: str) -> None:
         """Remove what an ended task left on disk, once its process is gone."""
 

@@ -197,6 +197,16 @@ class LocalRunner:
                 if slot.kill_at is None:
                     slot.kill_at = time.monotonic() + _LINGER_S
 
+    def holds(self, task_id: str) -> bool:
+        """See `Runner.holds`."""
+        with self._lock:
+            return task_id in self._slots
+
+    def clear(self, task_id: str, attempt: int) -> None:
+        """See `Runner.clear`."""
+        self._folders.throw_away(self._task_folder(task_id) / str(attempt) / "scratch")
+        self._trash.set()
+
     def forget(self, task_id: str) -> None:
         """Remove the task's folder, unless it is at work again."""
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 from overlord.errors import BadRequest
+from overlord.model.attempts import Retry, timeout_of
 from overlord.model.task import Task
 from overlord.schemas.base import shape, unknown_type
 from overlord.schemas.faults import SpecRefused, refused
@@ -63,6 +64,8 @@ def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], set
     data["context"] = _context(data["context"] or {}, default_context, settings)
     task = task_from_payload({name: data[name] for name in found.order if name in data})
     _check_lengths(task)
+    Retry.of(task.context)
+    timeout_of(task.context)
     return task
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from psycopg.types.json import Jsonb
 
+from overlord.model.attempts import Retry, timeout_of
 from overlord.model.audit import AuditInfo
+from overlord.model.idempotency import Idempotency
 from overlord.model.interval import Interval
 from overlord.model.task import Location, Task
 
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def submit(tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, created: str) -> int | None:
+def submit(
+    tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None = None
+) -> int | None:
     """Insert a new task. Returns its place in the order of submission, or None when the id is taken."""
+    retry = None if "supervisorTaskId" in task.payload else Retry.of(task.context)  # a sub-task is its parent's affair
     row = tx.one(
         "queue.submit",
         id=task.id,
@@ -35,8 +40,22 @@ def submit(tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, create
         author=audit.author[:255],
         comment=audit.comment[:2048],
         audit=audit_payload(task, audit, created),
+        retry=_jsonb(None if retry is None else retry.to_json()),
+        timeout_ms=timeout_of(task.context),
+        key=None if key is None else key.key,
+        digest=None if key is None else key.digest,
     )
     return None if row is None else int(row["seq"])
+
+
+def of_key(tx: Transaction, key: str) -> tuple[str, str] | None:
+    """Id and digest of the task that was submitted under a key; alone with the key until the transaction ends."""
+    tx.run("queue.key_lock", key=key)
+    row = tx.one("queue.of_key", key=key)
+    if row is not None and not row["there"]:  # cleaned up by a stock Overlord, which does not know our row
+        tx.run("queue.free_key", key=key)
+        return None
+    return None if row is None else (row["id"], row["body_digest"])
 
 
 def has_room(tx: Transaction, max_size: int) -> bool:
@@ -107,6 +126,7 @@ def move(
     runner: str | None,
     cause: str | None,
     detail: Row | None,
+    delay_ms: int | None,
     at: str,
 ) -> Row | None:
     """One guarded step with its event; `overlord.states.move` is who calls it."""
@@ -122,6 +142,7 @@ def move(
         runner=runner,
         cause=cause,
         detail=_jsonb(detail),
+        delay_ms=delay_ms,
         at=at,
     )
 
@@ -210,6 +231,17 @@ def identify(tx: Transaction, task_id: str, attempt: int, identity: Row, locatio
 def attempt_token(tx: Transaction, task_id: str) -> Row | None:
     """`state`, `attempt` and `token` of a task."""
     return tx.one("queue.attempt", id=task_id)
+
+
+def runs(tx: Transaction, task_id: str, attempt: int) -> bool:
+    """Whether that attempt is the one that runs."""
+    row = tx.one("queue.attempt", id=task_id)
+    return row is not None and row["state"] == "RUNNING" and row["attempt"] == attempt
+
+
+def published(tx: Transaction, task_id: str) -> bool:
+    """Whether the task committed any publish."""
+    return tx.one("queue.published", id=task_id) is not None
 
 
 def published_finally(tx: Transaction, task_id: str) -> bool:

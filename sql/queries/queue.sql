@@ -7,9 +7,9 @@ WITH stock AS (
   RETURNING id
 ), ours AS (
   INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
-                           priority, state)
+                           priority, state, retry, timeout_ms, idempotency_key, body_digest)
   SELECT id, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s, %(required_capacity)s,
-         %(priority)s, 'WAITING'
+         %(priority)s, 'WAITING', %(retry)s::jsonb, %(timeout_ms)s::bigint, %(key)s::text, %(digest)s::text
   FROM stock
   RETURNING seq
 ), event AS (
@@ -20,6 +20,18 @@ WITH stock AS (
   SELECT %(datasource)s, 'task', %(author)s, %(comment)s, %(created)s, %(audit)s FROM stock
 )
 SELECT seq FROM ours
+
+-- key_lock --
+-- Submits under one key come one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended('{ovl_tasks}.key.' || %(key)s, 0))
+
+-- of_key --
+-- The task that was submitted under a key; `there`: its stock row has not been cleaned up.
+SELECT o.id, o.body_digest, EXISTS (SELECT 1 FROM {tasks} t WHERE t.id = o.id) AS there
+FROM {ovl_tasks} o WHERE o.idempotency_key = %(key)s
+
+-- free_key --
+UPDATE {ovl_tasks} SET idempotency_key = NULL WHERE idempotency_key = %(key)s
 
 -- size_lock --
 SELECT pg_advisory_xact_lock(hashtextextended('{ovl_tasks}.size', 0))
@@ -59,14 +71,19 @@ WITH fence AS (
     state = %(to)s::text,
     attempt = t.attempt + CASE WHEN %(event)s::text = 'started' THEN 1 ELSE 0 END,
     token = CASE WHEN %(event)s::text = 'started' THEN %(token)s::text WHEN %(to)s::text = 'RUNNING' THEN t.token END,
-    queue_insertion_time = CASE WHEN %(event)s::text = 'locked' THEN %(at)s::varchar ELSE t.queue_insertion_time END,
+    retries = t.retries + CASE WHEN %(event)s::text = 'retried' THEN 1 ELSE 0 END,
+    not_before = CASE WHEN %(event)s::text = 'retried' THEN now() + %(delay_ms)s::bigint * interval '1 millisecond' END,
+    queue_insertion_time = CASE WHEN %(event)s::text = 'locked' THEN %(at)s::varchar
+      WHEN %(to)s::text <> 'WAITING' THEN t.queue_insertion_time END,
     started_date = CASE WHEN %(event)s::text = 'started' THEN %(at)s::varchar ELSE t.started_date END,
     ended_date = CASE WHEN %(to)s::text IN ('SUCCESS', 'FAILED') THEN %(at)s::varchar END,
-    runner = CASE WHEN %(event)s::text = 'started' THEN %(runner)s::text WHEN %(to)s::text <> 'PENDING' THEN t.runner END,
-    identity = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.identity END,
-    host = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.host END,
-    port = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.port END,
-    tls_port = CASE WHEN %(to)s::text <> 'PENDING' AND %(event)s::text <> 'started' THEN t.tls_port END,
+    runner = CASE WHEN %(event)s::text = 'started' THEN %(runner)s::text
+      WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') THEN t.runner END,
+    identity = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.identity END,
+    host = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.host END,
+    port = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.port END,
+    tls_port = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.tls_port END,
+    progress = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') THEN t.progress END,
     heartbeat_at = CASE WHEN %(to)s::text = 'RUNNING' THEN now() ELSE t.heartbeat_at END,
     blocked_by = NULL,
     cause = coalesce(%(cause)s::text, t.cause)
@@ -92,12 +109,13 @@ SELECT payload FROM {tasks} WHERE id = %(id)s
 -- Of tasks that still wait, in order of submission.
 SELECT o.id, o.seq, o.datasource, o.availability_group, o.required_capacity, o.blocked_by, t.payload
 FROM {ovl_tasks} o JOIN {tasks} t ON t.id = o.id
-WHERE o.id = ANY(%(ids)s) AND o.state = 'WAITING' ORDER BY o.seq
+WHERE o.id = ANY(%(ids)s) AND o.state = 'WAITING' AND (o.not_before IS NULL OR o.not_before <= now()) ORDER BY o.seq
 
 -- open --
 -- All unfinished tasks, without their payloads, in order of submission.
 SELECT id, seq, datasource, type, group_id, availability_group, required_capacity, priority, state, attempt, token,
-       queue_insertion_time, started_date, runner, identity, host, port, tls_port, heartbeat_at, blocked_by
+       queue_insertion_time, started_date, runner, identity, host, port, tls_port, heartbeat_at, blocked_by,
+       retry, retries, timeout_ms, (extract(epoch FROM not_before - now()) * 1000)::bigint AS wait_ms
 FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
 
 -- open_of_datasource --
@@ -134,6 +152,9 @@ VALUES (%(id)s, %(attempt)s, %(event)s, %(state)s, %(state)s, %(detail)s)
 
 -- attempt --
 SELECT state, attempt, token FROM {ovl_tasks} WHERE id = %(id)s
+
+-- published --
+SELECT 1 AS yes FROM {ovl_publishes} WHERE task_id = %(id)s LIMIT 1
 
 -- published_finally --
 SELECT 1 AS yes FROM {ovl_publishes} WHERE task_id = %(id)s AND final LIMIT 1
