@@ -84,7 +84,7 @@ def perform(monkeypatch):
     """Answers of `actions.perform`, the last one for ever; what was asked is in `asked`."""
     fake = SimpleNamespace(answers=[None], asked=[])
 
-    def answer(parts, task, action):
+    def answer(parts, task, action, attempt=None):
         fake.asked.append(action)
         return fake.answers.pop(0) if len(fake.answers) > 1 else fake.answers[0]
 
@@ -139,7 +139,7 @@ def test_a_wait_without_a_permit_is_503(client, perform, pool):
 
 
 def test_a_wait_ends_when_the_server_stops(client, perform, pool, monkeypatch):
-    def closing(*_):
+    def closing(*_, **__):
         pool.close()
 
     monkeypatch.setattr(actions, "perform", closing)
