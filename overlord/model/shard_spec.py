@@ -12,11 +12,14 @@ none, linear        the only segment, or one of any number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from overlord.errors import BadRequest
+
+Bound = Sequence[str | None] | None
+"""Where a range begins or ends: one value a dimension, or None for no bound."""
 
 FIRST_OVERWRITE_PARTITION = 32_768
 """Partition numbers below are root partitions, those from here on replace some of them."""
@@ -109,6 +112,11 @@ class ShardSpec:
             return 0
         return int(self.values.get("numCorePartitions", self.values.get("partitions", 0)) or 0)
 
+    def counted(self, partition_num: int, core_partitions: int) -> ShardSpec:
+        """The same part with its number within the time chunk, and the size of the core set."""
+        core = "numCorePartitions" if "numCorePartitions" in self.values else "partitions"
+        return ShardSpec(type=self.type, values={**self.values, "partitionNum": partition_num, core: core_partitions})
+
     @property
     def root_range(self) -> tuple[int, int]:
         """Root partitions it stands for, end excluded."""
@@ -135,6 +143,33 @@ def parse(value: Any) -> ShardSpec:
 def numbered(partition_num: int, partitions: int) -> ShardSpec:
     """A numbered shard spec."""
     return ShardSpec(type="numbered", values={"partitionNum": partition_num, "partitions": partitions})
+
+
+def hashed(bucket: int, buckets: int, dimensions: Sequence[str]) -> ShardSpec:
+    """A hashed shard spec that is not counted yet."""
+    return ShardSpec(
+        type="hashed",
+        values={
+            "partitionNum": 0,
+            "partitions": 0,
+            "bucketId": bucket,
+            "numBuckets": buckets,
+            "partitionDimensions": list(dimensions),
+            "partitionFunction": "murmur3_32_abs",
+        },
+    )
+
+
+def ranged(dimensions: Sequence[str], start: Bound, end: Bound) -> ShardSpec:
+    """A range that is not counted yet; over one dimension it is "single", as Druid stores it."""
+    if len(dimensions) > 1:
+        bounds = {"start": start and list(start), "end": end and list(end)}
+        return ShardSpec(
+            type="range",
+            values={"dimensions": list(dimensions), **bounds, "partitionNum": 0, "numCorePartitions": 0},
+        )
+    only = {"start": start and start[0], "end": end and end[0], "dimension": dimensions[0]}
+    return ShardSpec(type="single", values={**only, "partitionNum": 0, "numCorePartitions": 0})
 
 
 def _number(name: str, given: Any) -> int | None:

@@ -129,6 +129,9 @@ class _Ingestion(TaskShape):
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "spec" in data and data["spec"] is None:
             yield "spec", "spec"
+        spec = data.get("spec")
+        if spec and spec["ioConfig"]["appendToExisting"] and spec["tuningConfig"]["forceGuaranteedRollup"]:
+            yield "spec", "Perfect rollup cannot be guaranteed when appending to existing dataSources"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
         data["dataSource"] = data["spec"]["dataSchema"]["dataSource"]

@@ -24,9 +24,6 @@ LATER = {  # what a later version builds
     "hyper_unique_large",
     "hyper_unique_norollup",
     "json_auto",
-    "part_hashed",
-    "part_range",
-    "part_single_dim",
     "schema_discovery",
     "sketches",
     "transform_filter_flatten",
@@ -82,7 +79,11 @@ def test_a_fixtures_input_gives_druids_segments(name, tmp_path):
     settings = {"ovl.segment.lz4Level": 9}
     result = ingest(load(name), tmp_path, overlord=overlord, settings=settings)
     assert result.error is None
-    assert result.stats["rowStats"] == json.loads((FIXTURES / name / "rowstats.json").read_text())
+    counted = json.loads((FIXTURES / name / "rowstats.json").read_text())
+    if "totals" in counted:  # Druid had sub-tasks do it
+        assert result.stats["rowStats"]["buildSegments"] == counted["totals"]["buildSegments"]
+    else:
+        assert result.stats["rowStats"] == counted
     expected = golden(name)
     if name == "overwrite_new_version":  # its second task reads a datasource
         first = min(payload["version"] for payload, _ in expected)
@@ -109,12 +110,19 @@ def rows(path):
     return list(SegmentReader(path).rows())
 
 
-@pytest.mark.parametrize("name", ["rollup_basic", "multi_value", "norollup_blocks_highcard", "numeric_nulls"])
+SPILLED = [
+    "rollup_basic", "multi_value", "norollup_blocks_highcard", "numeric_nulls", "part_hashed", "part_range",
+    "part_single_dim",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPILLED)
 def test_spilling_does_not_show(name, tmp_path):
     task = load(name)
     task["spec"]["tuningConfig"]["maxRowsInMemory"] = 1000 if name.startswith("norollup") else 10
     result = ingest(task, tmp_path, settings={"ovl.segment.lz4Level": 9}, memory_bytes=1 << 20)
-    for ours, (_, folder) in matched(result, golden(name)):
+    for ours, (theirs, folder) in matched(result, golden(name)):
+        assert ours["shardSpec"] == theirs["shardSpec"]
         assert rounded(rows(Path(ours["loadSpec"]["path"]))) == rounded(rows(index(folder)))
 
 

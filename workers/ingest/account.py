@@ -165,7 +165,9 @@ class Ledger:
         none = lines[:0]
         if self.determining and self.state == "DETERMINE_PARTITIONS":
             lost = [row for row in chunk.bad if row.kind == "unparseable"]
-            self.determine.add(chunk, lost, lines, none)
+            self.determine.add(
+                chunk, lost, lines if keep is None else lines[keep], none if keep is None else lines[~keep]
+            )
             if not build:
                 return False
         if self.build_failure is not None:

@@ -16,7 +16,7 @@ from overlord.model.instant import format_instant
 from overlord.model.interval import Interval, condense
 from overlord.model.lock import batch_lock_type
 from overlord.model.segment import DataSegment
-from overlord.model.shard_spec import ShardSpec, numbered
+from overlord.model.shard_spec import ShardSpec
 from workers.ingest.building import BuiltSegment
 
 LOCK_TIMEOUT_MS = 300_000
@@ -84,7 +84,7 @@ class Replacing:
     def claim(self, built: BuiltSegment) -> DataSegment:
         """The segment as it is pushed; `complete` puts in how many its chunk has."""
         version = self._locks.version(built.interval)
-        return _segment(self._datasource, built, built.interval, version, numbered(built.order, 1))
+        return _segment(self._datasource, built, built.interval, version, built.shard_spec.counted(built.order, 1))
 
     def complete(self, segments: Sequence[DataSegment]) -> list[dict[str, Any]]:
         """Payloads to publish."""
@@ -92,7 +92,8 @@ class Replacing:
         for segment in segments:
             sizes[segment.interval] = sizes.get(segment.interval, 0) + 1
         return [
-            replace(s, shard_spec=numbered(s.shard_spec.partition_num, sizes[s.interval])).to_json() for s in segments
+            replace(s, shard_spec=s.shard_spec.counted(s.shard_spec.partition_num, sizes[s.interval])).to_json()
+            for s in segments
         ]
 
 

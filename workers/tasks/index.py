@@ -34,7 +34,9 @@ def run(ctx: TaskContext) -> None:
     """Ingest what the task's spec names, and report how it went."""
     spec = ctx.payload["spec"]
     intervals = (spec["dataSchema"].get("granularitySpec") or {}).get("intervals")
-    ledger = Ledger(Tolerance.from_json(spec.get("tuningConfig") or {}), determining=not intervals)
+    tuning = spec.get("tuningConfig") or {}
+    counting = partitioning(tuning).needs_counting
+    ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or counting)
     ctx.report.set("taskContext", ctx.context)
     try:
         published = Ingestion(ctx, ledger).run()

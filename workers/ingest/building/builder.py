@@ -17,11 +17,12 @@ from workers.ingest.building.buckets import Buckets
 from workers.ingest.building.columns import encode
 from workers.ingest.building.emit import BuiltSegment, emit
 from workers.ingest.building.merge import merge_runs
+from workers.ingest.building.parting import chunks_of, part
 from workers.ingest.building.run import Run, memory, roll_up, sort, spill, stack
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.spread import spread
-from workers.ingest.building.store import Scratch, bisect
-from workers.ingest.partition.dynamic import DynamicPartitions
+from workers.ingest.building.store import Scratch
+from workers.ingest.partition.base import Partitions
 
 PROCESS_BYTES = 100_000_000
 """What a worker takes without any row: the interpreter, polars, numpy and their threads' arenas."""
@@ -70,7 +71,7 @@ class SegmentBuilder:
         self,
         schema: BuildSchema,
         buckets: Buckets,
-        partitions: DynamicPartitions,
+        partitions: Partitions,
         *,
         scratch: Path,
         limits: Limits | None = None,
@@ -98,7 +99,9 @@ class SegmentBuilder:
     def add(self, batch: Batch) -> None:
         """Take rows, all of which the buckets keep."""
         if len(batch):
-            self._add(self._encode(batch))
+            rows = self._encode(batch)
+            self._partitions.watch(rows)
+            self._add(rows)
 
     def finish(self) -> Iterator[BuiltSegment]:
         """All segments, those closed on the way first; each is written when it is asked for."""
@@ -196,32 +199,38 @@ class SegmentBuilder:
             return
         run = merge_runs(runs, self._schema, self._scratch, block_rows) if len(runs) > 1 else runs[0]
         runs.clear()
-        stretches = list(_stretches(run))
+        if self._partitions.perfect:
+            run, pieces = part(run, self._partitions, self._scratch, block_rows)
+        else:
+            pieces = list(chunks_of(run))
         first = self._written
-        self._written += len(stretches)
+        self._written += len(pieces)
+        orders = [self._next(piece.chunk) for piece in pieces]
 
         def folder(n: int) -> Path:
             return self._folder / f"segment-{first + n + 1}"
 
         def write(rows: Run, n: int) -> BuiltSegment:
-            chunk, start, stop = stretches[n]
-            interval, order = self._buckets.interval(chunk), self._made[chunk]
-            return emit(rows, start, stop, interval=interval, order=order, schema=self._schema, into=folder(n))
+            piece = pieces[n]
+            return emit(
+                rows,
+                piece.start,
+                piece.stop,
+                interval=self._buckets.interval(piece.chunk),
+                order=orders[n],
+                shard_spec=piece.shard_spec,
+                schema=self._schema,
+                into=folder(n),
+            )
 
-        yield from spread(run, [stop - start for _, start, stop in stretches], write, folder)
-        self._made.update(chunk for chunk, _, _ in stretches)
+        yield from spread(run, [len(piece) for piece in pieces], write, folder)
+
+    def _next(self, chunk: int) -> int:
+        """The next segment's place in its chunk."""
+        self._made[chunk] += 1
+        return self._made[chunk] - 1
 
 
 def _count(chunks: npt.NDArray[np.int64]) -> Counter[int]:
     values, counts = np.unique(chunks, return_counts=True)
     return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-
-
-def _stretches(run: Run) -> Iterator[tuple[int, int, int]]:
-    """Chunk, start and stop of the rows of each chunk."""
-    start = 0
-    while start < len(run):
-        chunk = int(run.chunk[start : start + 1][0])
-        stop = bisect(run.chunk, chunk, start, len(run), right=True)
-        yield chunk, start, stop
-        start = stop

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from overlord.model.interval import Interval
+from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building import lists
 from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, from_keys
 from workers.ingest.building.run import DiskState, Run
@@ -22,6 +23,7 @@ from workers.ingest.rollup import Aggregator, State
 from workers.segment import writer
 
 FEW_VALUES = 4096
+_WHOLE = numbered(0, 0)
 
 Ints = npt.NDArray[Any]
 Numeric = Iterator[tuple[Ints, npt.NDArray[np.bool_] | None]]
@@ -35,6 +37,8 @@ class BuiltSegment:
     ----------
     order : int
         Its place among the segments of its chunk.
+    shard_spec : ShardSpec
+        Which part of the chunk it is; not counted yet.
     size : int
         Bytes of all files.
     dimensions, metrics : tuple of str
@@ -48,10 +52,19 @@ class BuiltSegment:
     size: int
     dimensions: tuple[str, ...]
     metrics: tuple[str, ...]
+    shard_spec: ShardSpec = _WHOLE
 
 
 def emit(
-    run: Run, start: int, stop: int, *, interval: Interval, order: int, schema: BuildSchema, into: Path
+    run: Run,
+    start: int,
+    stop: int,
+    *,
+    interval: Interval,
+    order: int,
+    schema: BuildSchema,
+    into: Path,
+    shard_spec: ShardSpec = _WHOLE,
 ) -> BuiltSegment:
     """Write rows `start` to `stop`, all of one chunk, as a segment into the new directory `into`."""
     columns: list[writer.Column] = [writer.NumericColumn("__time", "LONG", _plain(run.time, start, stop))]
@@ -82,6 +95,7 @@ def emit(
         size=size,
         dimensions=tuple(dimensions),
         metrics=metrics,
+        shard_spec=shard_spec,
     )
 
 

@@ -1,4 +1,4 @@
-"""How the rows of a time chunk are parted into segments."""
+"""How the rows of a time chunk are parted into segments. `partitioning` is the way in."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from typing import Any
 
 from overlord.errors import TaskFailed
 from overlord.registry import Registry
+from workers.ingest.partition.base import Partitions, Parts
 from workers.ingest.partition.dynamic import DynamicPartitions
+from workers.ingest.partition.hashed import HashedPartitions
+from workers.ingest.partition.ranges import RangePartitions
 
-partitionings: Registry[type[DynamicPartitions]] = Registry("partitionsSpec")
+__all__ = ["DynamicPartitions", "HashedPartitions", "Partitions", "Parts", "RangePartitions", "partitioning"]
+
+partitionings: Registry[type[Partitions]] = Registry("partitionsSpec")
 partitionings.add("dynamic")(DynamicPartitions)
+partitionings.add("hashed")(HashedPartitions)
+partitionings.add("range", "single_dim")(RangePartitions)
 
 
-def partitioning(tuning: Mapping[str, Any]) -> DynamicPartitions:
+def partitioning(tuning: Mapping[str, Any]) -> Partitions:
     """What a tuningConfig asks for.
 
     Raises
@@ -24,7 +31,8 @@ def partitioning(tuning: Mapping[str, Any]) -> DynamicPartitions:
     spec = tuning.get("partitionsSpec")
     if spec is None:  # the older way: limits beside the other tuning parameters
         if tuning.get("numShards") is not None or tuning.get("forceGuaranteedRollup"):
-            spec = {"type": "hashed"}
+            names = ("numShards", "maxRowsPerSegment", "partitionDimensions")
+            spec = {"type": "hashed"} | {k: tuning.get(k) for k in names}
         else:
             spec = {"type": "dynamic"} | {k: tuning.get(k) for k in ("maxRowsPerSegment", "maxTotalRows")}
     kind = str(spec.get("type", "dynamic"))

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workers.ingest.partition.base import Partitions
+
 _NO_LIMIT = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicPartitions:
+class DynamicPartitions(Partitions):
     """Limits after which all open segments are closed, as Druid closes them together.
 
     Attributes
