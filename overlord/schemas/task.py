@@ -129,8 +129,8 @@ class _Ingestion(TaskShape):
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "spec" in data and data["spec"] is None:
             yield "spec", "spec"
-        spec = data.get("spec")
-        if spec and spec["ioConfig"]["appendToExisting"] and spec["tuningConfig"]["forceGuaranteedRollup"]:
+        io, tuning = ((data.get("spec") or {}).get(name) or {} for name in ("ioConfig", "tuningConfig"))
+        if io.get("appendToExisting") and tuning.get("forceGuaranteedRollup"):
             yield "spec", "Perfect rollup cannot be guaranteed when appending to existing dataSources"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -282,17 +282,19 @@ def test_full_segments_make_a_core_set(tmp_path):
     assert [len(rows_of(s)) for s in result.published] == [100, 100, 50]
 
 
-@pytest.mark.parametrize(
-    ("tuning", "named"),
-    [
-        ({"partitionsSpec": {"type": "hashed"}, "forceGuaranteedRollup": True}, "hashed"),
-        ({"partitionsSpec": {"type": "range", "partitionDimensions": ["page"]}}, "range"),
-    ],
-)
-def test_other_partitionings_are_refused_by_name(tmp_path, tuning, named):
-    result = ingest(inline(GOOD, tuning=tuning), tmp_path)
-    assert f"[{named}]" in result.error and "dynamic" in result.error
+def test_an_unknown_partitioning_is_refused_by_name(tmp_path):
+    result = ingest(inline(GOOD, tuning={"partitionsSpec": {"type": "spiral"}}), tmp_path)
+    assert "[spiral]" in result.error and "dynamic" in result.error
     assert result.stats["errorMsg"] == result.error
+
+
+def test_hashed_partitions_without_numshards_are_determined_first(tmp_path):
+    spec = {"partitionsSpec": {"type": "hashed", "targetRowsPerSegment": 1}, "forceGuaranteedRollup": True}
+    result = ingest(inline(GOOD, tuning=spec, intervals=["2024-01-01/2024-01-02"]), tmp_path)
+    stats = result.stats["rowStats"]
+    assert result.error is None
+    assert stats["determinePartitions"] == stats["buildSegments"]
+    assert stats["determinePartitions"]["thrownAway"] > 0
 
 
 # ---- deep storage ----

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_builder import DAY, T0, batch, build, schema
+from .test_builder import DAY, T0, batch, build, schema
 
 from workers.ingest.building import spread as spreading
 from workers.segment.errors import SegmentError
