@@ -10,6 +10,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from overlord import schemas
+from overlord.api.paging import paging
 from overlord.api.wire import (
     JSON,
     LONG_MAX,
@@ -151,18 +152,32 @@ def _list(
     if state in (None, "complete"):
         if most is not None and most < 0:
             raise BadRequest(f"The number of tasks to list must not be negative, got [{most}]")
-        if since_length_ms is None:
-            since_length_ms = parts.settings["druid.indexer.storage.recentlyFinishedThreshold"]
-        ended_since = format_instant(now_ms() - since_length_ms)
-    wanted = listing.Wanted(
-        active=listing.ACTIVE if state is None else STATES[state],
-        ended_since=ended_since,
-        most=most,
-        datasource=datasource,
-        type=task_type,
+        ended_since = _ended_since(since_length_ms)
+    asked = paging(
+        listing.Wanted(
+            active=listing.ACTIVE if state is None else STATES[state],
+            ended_since=ended_since,
+            most=most,
+            datasource=datasource,
+            type=task_type,
+        )
     )
+    place = listing.Place()
     with parts.db.transaction() as tx:
-        return spooled(listing.dump(tx, wanted))
+        if asked.page is None:
+            return spooled(listing.dump(tx, asked.wanted))
+        response = spooled(listing.page(tx, asked.wanted, asked.page, place))
+    asked.tell_next(response, place.after)
+    return response
+
+
+def _ended_since(length_ms: int | None) -> str:
+    """From when on ended tasks are listed; all of them between instants that the request names."""
+    if length_ms is None and "createdBetween" in request.args:
+        return listing.FIRST
+    if length_ms is None:
+        length_ms = services().settings["druid.indexer.storage.recentlyFinishedThreshold"]
+    return format_instant(now_ms() - length_ms)
 
 
 # ---------------------------------------------------------------- one task

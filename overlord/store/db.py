@@ -12,11 +12,13 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import capabilities
 from psycopg import errors as pg
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from overlord.errors import Unavailable
@@ -102,6 +104,17 @@ class Transaction:
             cursor.itersize = _STREAM_ROWS
             cursor.execute(self._queries[name], params)
             yield from cursor
+
+    def batches(self, name: str, /, *, size: int = 500, **params: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows as tuples, `size` at a time, while the database is still working on the next ones.
+
+        The connection can do nothing else until the last batch. The statement is planned for its very parameters.
+        """
+        ahead = size if capabilities.has_stream_chunked() else 1
+        with self._conn.cursor(binary=True, row_factory=tuple_row) as cursor:
+            rows = cursor.stream(self._queries[name], params, size=ahead)
+            while batch := list(islice(rows, size)):
+                yield batch
 
     def script(self, sql: str) -> None:
         """Several statements at once, as in a migration."""

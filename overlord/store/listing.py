@@ -3,26 +3,34 @@
 Ended tasks come from the stock rows alone, so those of a stock Overlord that had the database before are
 among them. Unfinished ones come from our rows: one that a stock Overlord left unfinished is listed only
 after `overlord adopt`.
+
+Both are read in one snapshot, so a task that ends meanwhile is listed once. `dump` and `page` have to be the first
+to use their transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import merge
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import orjson
+import msgspec
+
+from overlord.store import task_status
+from overlord.store.task_status import NEVER, NOWHERE, Brief, Status, Stored
 
 if TYPE_CHECKING:
     from overlord.store.db import Transaction
 
 Row = dict[str, Any]
 
-NEVER = "1970-01-01T00:00:00.000Z"
-NOWHERE = {"host": None, "port": -1, "tlsPort": -1}
 ACTIVE = ("WAITING", "PENDING", "RUNNING")
-BATCH = 500  # rows dumped at once
+SORTS = ("createdTime", "id", "dataSource", "type", "groupId", "statusCode", "duration")
+FIRST, LAST = "", "~"  # before and after every instant, as texts
+BATCH = 500  # rows made into JSON at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +44,15 @@ class Wanted:
     ended_since : str or None
         Ended tasks created from this instant on; None for none of them.
     most : int or None
-        At most so many ended tasks, the newest; unfinished ones are never cut.
+        At most so many ended tasks, the newest; unfinished ones are never cut. Not for a `page`.
     datasource : str or None
         Only its tasks, applied before `most`.
     type : str or None
         Only tasks of this type, applied after `most`.
+    search : str or None
+        Only tasks with this text in id, datasource, type or group, whatever the case; applied before `most`.
+    created : tuple of str
+        Only tasks created from the first instant on and before the second; applied before `most`.
     """
 
     active: tuple[str, ...] = ACTIVE
@@ -48,94 +60,134 @@ class Wanted:
     most: int | None = None
     datasource: str | None = None
     type: str | None = None
+    search: str | None = None
+    created: tuple[str, str] = (FIRST, LAST)
+
+    def narrowing(self) -> Row:
+        """Parameters that all statements share."""
+        return {"datasource": self.datasource, "search": self.search, "from": self.created[0], "to": self.created[1]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A stretch of a listing in which unfinished and ended tasks are sorted as one.
+
+    Attributes
+    ----------
+    sort : str
+        One of `SORTS`; tasks that are equal in it follow by id.
+    descending : bool
+    limit : int or None
+        At most so many tasks.
+    after : tuple of str or None
+        Key and id of the last task of the page before.
+    """
+
+    sort: str = "createdTime"
+    descending: bool = True
+    limit: int | None = None
+    after: tuple[str, str] | None = None
 
 
 def dump(tx: Transaction, wanted: Wanted) -> Iterator[bytes]:
-    """The JSON array of a listing, in pieces: ended tasks, newest first, then unfinished ones, oldest first.
+    """The JSON array of a listing, in pieces: ended tasks, newest first, then unfinished ones, oldest first."""
+    tx.run("listing.snapshot")
+    array = _Array()
+    for statuses in _ended(tx, wanted):
+        yield from array.more(statuses, wanted.type)
+    yield from array.more([task_status.active(row) for row in _active(tx, wanted)], wanted.type)
+    yield array.end()
 
-    Unfinished ones are read first: a task that ends meanwhile is then found twice, and shown once, as ended;
-    the other way round it could be missed.
-    """
-    active = _active(tx, wanted)
-    ids = {row["id"] for row in active}
-    separator = b"["
-    for rows in _batches(_ended(tx, wanted), BATCH):
-        ids.difference_update(row["id"] for row in rows)
-        shown = [_ended_json(row) for row in rows]
-        if wanted.type is not None:
-            shown = [status for status in shown if status["type"] == wanted.type]
-        if shown:
-            yield separator + orjson.dumps(shown)[1:-1]
-            separator = b","
-    shown = [_active_json(row) for row in active if row["id"] in ids]
-    if shown:
-        yield separator + orjson.dumps(shown)[1:-1]
-        separator = b","
-    yield b"[]" if separator == b"[" else b"]"
+
+class _Array:
+    """A JSON array made piece by piece."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def more(self, statuses: list[Status], task_type: str | None = None) -> Iterator[bytes]:
+        """The text of more elements, those of one type if it is given."""
+        if task_type is not None:
+            statuses = [status for status in statuses if status.type == task_type]
+        if statuses:
+            yield (b"," if self._begun else b"[") + task_status.dumped(statuses)
+            self._begun = True
+
+    def end(self) -> bytes:
+        """What closes it."""
+        return b"]" if self._begun else b"[]"
 
 
 def _active(tx: Transaction, wanted: Wanted) -> list[Row]:
     if not wanted.active:
         return []
-    if wanted.datasource is None:
-        rows = tx.all("listing.active", states=list(wanted.active))
-    else:
-        rows = tx.all("listing.active_of_datasource", states=list(wanted.active), datasource=wanted.datasource)
-    return [row for row in rows if wanted.type is None or row["type"] == wanted.type]
+    return tx.all("listing.active", states=list(wanted.active), **wanted.narrowing())
 
 
-def _ended(tx: Transaction, wanted: Wanted) -> Iterator[Row]:
+def _ended(tx: Transaction, wanted: Wanted) -> Iterator[list[Status]]:
     if wanted.ended_since is None or wanted.most == 0:
-        return iter(())
-    limits = {"since": wanted.ended_since, "most": wanted.most}
-    if wanted.datasource is None:
-        return tx.stream("listing.ended", **limits)
-    return tx.stream("listing.ended_of_datasource", datasource=wanted.datasource, **limits)
+        return
+    narrowing = {**wanted.narrowing(), "from": max(wanted.ended_since, wanted.created[0])}
+    for rows in tx.batches("listing.ended", size=BATCH, most=wanted.most, **narrowing):
+        yield task_status.ended(rows)
 
 
-def _batches(rows: Iterator[Row], size: int) -> Iterator[Sequence[Row]]:
-    while batch := list(islice(rows, size)):
-        yield batch
+# ---------------------------------------------------------------- pages
 
 
-def _ended_json(row: Row) -> Row:
-    stored = orjson.loads(row["status_payload"])
-    return _status(row, "NONE", NEVER, stored)
+@dataclass
+class Place:
+    """Where a page ended, told once it was read: key and id of its last task; None if nothing is left behind it."""
+
+    after: tuple[str, str] | None = None
 
 
-def _active_json(row: Row) -> Row:
-    inserted = NEVER if row["state"] == "WAITING" else row["queue_insertion_time"] or NEVER
-    return _status(row, row["state"], inserted, _running(row))
+_Keyed = tuple[tuple[str, str], Status]  # (sort key, id), and the task
 
 
-def _running(row: Row) -> Row:
-    """The stored status of a task that has not ended, with its location as far as it is known."""
-    location = NOWHERE
-    if row["state"] == "RUNNING" and row["host"] is not None:
-        location = {"host": row["host"], "port": row["port"] or -1, "tlsPort": row["tls_port"] or -1}
-    return {"status": "RUNNING", "duration": -1, "errorMsg": None, "location": location}
-
-
-def _status(row: Row, runner_status: str, inserted: str, stored: Row) -> Row:
-    """Druid's status object, its keys in Druid's order."""
-    task_type, group_id = row["type"], row["group_id"]
-    if task_type is None or group_id is None:
-        task = orjson.loads(row["payload"])
-        task_type, group_id = task.get("type"), task.get("groupId", row["id"])
-    return {
-        "id": row["id"],
-        "groupId": group_id,
-        "type": task_type,
-        "createdTime": row["created_date"],
-        "queueInsertionTime": inserted,
-        "statusCode": stored["status"],
-        "status": stored["status"],
-        "runnerStatusCode": runner_status,
-        "duration": stored.get("duration", -1),
-        "location": stored.get("location") or NOWHERE,
-        "dataSource": row["datasource"],
-        "errorMsg": stored.get("errorMsg"),
+def page(tx: Transaction, wanted: Wanted, page: Page, place: Place) -> Iterator[bytes]:
+    """The JSON array of one page, in pieces; `place` then says where the next one begins."""
+    most = None if page.limit is None else page.limit + 1  # one more shows whether there is a next page
+    shared = {
+        **wanted.narrowing(),
+        "type": wanted.type,
+        "sort": page.sort,
+        "descending": page.descending,
+        "after_key": page.after and page.after[0],
+        "after_id": page.after and page.after[1],
+        "limit": most,
     }
+    tx.run("listing.snapshot")
+    active = [_keyed(row) for row in _active_page(tx, wanted, shared)]
+    merged = merge(active, _ended_page(tx, wanted, shared), key=itemgetter(0), reverse=page.descending)
+    array, left, last = _Array(), page.limit, None
+    while batch := list(islice(merged, BATCH if left is None else min(BATCH, left))):
+        yield from array.more([status for _, status in batch])
+        last = batch[-1][0]
+        left = None if left is None else left - len(batch)
+    if left == 0 and next(merged, None) is not None:
+        place.after = last
+    yield array.end()
+
+
+def _active_page(tx: Transaction, wanted: Wanted, shared: Row) -> list[Row]:
+    return tx.all("listing.active_page", states=list(wanted.active), **shared) if wanted.active else []
+
+
+def _keyed(row: Row) -> _Keyed:
+    return (row["sort_key"], row["id"]), task_status.active(row)
+
+
+def _ended_page(tx: Transaction, wanted: Wanted, shared: Row) -> Iterator[_Keyed]:
+    if wanted.ended_since is None:
+        return
+    narrowed = {**shared, "from": max(wanted.ended_since, wanted.created[0])}
+    for rows in tx.batches("listing.ended_page", size=BATCH, **narrowed):
+        for row, status in zip(rows, task_status.ended(rows), strict=True):
+            yield (row[7], row[0]), status
+
+
+# ---------------------------------------------------------------- single tasks
 
 
 def exists(tx: Transaction, task_id: str) -> bool:
@@ -153,24 +205,26 @@ def status(tx: Transaction, task_id: str) -> Row | None:
     """The status object of `task/{id}/status`: queueInsertionTime is 1970 whatever the state, as in Druid."""
     for row in tx.all("listing.some", ids=[task_id]):
         if row["active"]:
-            return _status(row, row["state"] or "WAITING", NEVER, _running(row))
-        return _status(row, "NONE", NEVER, orjson.loads(row["status_payload"]))
+            found = task_status.active({**row, "state": row["state"] or "WAITING", "queue_insertion_time": NEVER})
+        else:
+            columns = ("id", "created_date", "datasource", "type", "group_id", "status_payload", "payload")
+            (found,) = task_status.ended([[row[name] for name in columns]])
+        as_dict: Row = msgspec.to_builtins(found)
+        return as_dict
     return None
 
 
 def brief(tx: Transaction, ids: Iterable[str]) -> dict[str, Row]:
     """`id`, `status`, `duration`, `errorMsg` and `location` of those tasks that exist."""
-    out = {}
-    for row in tx.all("listing.some", ids=list(ids)):
-        stored = _running(row) if row["active"] else orjson.loads(row["status_payload"])
-        out[row["id"]] = {
-            "id": row["id"],
-            "status": stored["status"],
-            "duration": stored.get("duration", -1),
-            "errorMsg": stored.get("errorMsg"),
-            "location": stored.get("location") or NOWHERE,
-        }
-    return out
+    rows = tx.all("listing.some", ids=list(ids))
+    ended = iter(task_status.stored([row["status_payload"] for row in rows if not row["active"]]))
+    return {row["id"]: _brief(row["id"], task_status.running(row) if row["active"] else next(ended)) for row in rows}
+
+
+def _brief(task_id: str, told: Stored) -> Row:
+    shape = Brief(task_id, told.status, told.duration, told.errorMsg, told.location or NOWHERE)
+    as_dict: Row = msgspec.to_builtins(shape)
+    return as_dict
 
 
 def oldest_active(tx: Transaction, datasource: str) -> Row | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import psycopg
 import pytest
 
 from overlord.store import listing
+from overlord.store.queries import Queries, Tables
 
+NOWHERE = {"host": None, "port": -1, "tlsPort": -1}
 ALL = "2000-01-01T00:00:00.000Z"
 
 
@@ -138,11 +142,69 @@ def test_the_status_object(db, put):
         "errorMsg",
     ]
     assert (ended["runnerStatusCode"], ended["errorMsg"], ended["duration"]) == ("NONE", "oh", 5)
-    assert (waiting["queueInsertionTime"], waiting["location"]) == (listing.NEVER, listing.NOWHERE)
+    assert (waiting["queueInsertionTime"], waiting["location"]) == (listing.NEVER, NOWHERE)
     assert running["queueInsertionTime"] == "2024-01-01T00:03:00.000Z"
     assert running["location"] == {"host": "h", "port": 8100, "tlsPort": -1}
     assert set(brief) == {"e", "r"}
-    assert brief["e"] == {"id": "e", "status": "FAILED", "duration": 5, "errorMsg": "oh", "location": listing.NOWHERE}
+    assert brief["e"] == {"id": "e", "status": "FAILED", "duration": 5, "errorMsg": "oh", "location": NOWHERE}
+
+
+def test_a_status_that_cannot_be_read_is_shown_as_a_failure_and_hides_no_other(db, put, dsn):
+    put("good", 1)
+    put("bad", 2)
+    put("odd", 3)
+    with psycopg.connect(dsn, autocommit=True) as raw:
+        raw.execute("UPDATE druid_tasks SET status_payload = 'nonsense' WHERE id = 'bad'")
+        raw.execute("""UPDATE druid_tasks SET status_payload = '{"status": "FAILED"}' WHERE id = 'odd'""")
+    with db.transaction() as tx:
+        odd, bad, good = orjson.loads(b"".join(listing.dump(tx, listing.Wanted(ended_since=ALL))))
+    assert (good["statusCode"], odd["statusCode"], odd["location"]) == ("SUCCESS", "FAILED", NOWHERE)
+    assert bad["statusCode"] == "FAILED" and "cannot be read" in bad["errorMsg"]
+
+
+def plan(dsn, name, **parameters):
+    given = {
+        **listing.Wanted().narrowing(),
+        **dict.fromkeys(("most", "type", "after_key", "after_id", "limit")),
+        **{"sort": "createdTime", "descending": True, **parameters},
+    }
+    statement = b"EXPLAIN " + Queries(Tables())[name]
+    with psycopg.connect(dsn) as raw:
+        return "\n".join(line for (line,) in raw.execute(statement, given, prepare=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("listing.ended", {"most": 100}),
+        ("listing.ended", {"most": 100, "datasource": "ds3"}),
+        ("listing.ended_page", {"limit": 101}),
+        ("listing.ended_page", {"limit": 101, "descending": False}),
+        ("listing.ended_page", {"limit": 101, "after_key": "2024-01-01T00:30:00.000Z", "after_id": "t5"}),
+        ("listing.ended_page", {"limit": 101, "datasource": "ds3", "after_key": "2024-01-01T05:30", "after_id": "t5"}),
+        ("listing.ended_page", {"limit": 101, "sort": "id", "descending": False}),
+        ("listing.ended_page", {"limit": 101, "sort": "id", "after_key": "t5", "after_id": "t5"}),
+    ],
+)
+def test_a_page_is_read_from_an_index_without_a_scan_or_a_sort_of_all(long_history, name, parameters):
+    text = plan(long_history, name, **parameters)
+    assert "Index Scan" in text and not re.search(r"Seq Scan|Bitmap|(^|-> +)Sort ", text), text
+
+
+@pytest.fixture(scope="module")
+def long_history(postgres):
+    """Connection string of a database with 20,000 ended tasks of 20 datasources."""
+    with psycopg.connect(postgres.dsn, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE long_history TEMPLATE migrated")
+    dsn = postgres.dsn.rsplit("/", 1)[0] + "/long_history"
+    with psycopg.connect(dsn, autocommit=True) as raw:
+        raw.execute(
+            "INSERT INTO druid_tasks (id, created_date, datasource, payload, status_payload, active, type, group_id)"
+            " SELECT 't' || n, to_char(date '2024-01-01' + n * interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+            ", 'ds' || n % 20, '{}', '{}', false, 'noop', 't' || n FROM generate_series(1, 20000) n"
+        )
+        raw.execute("ANALYZE druid_tasks")
+    return dsn
 
 
 def test_the_oldest_active_task_of_a_datasource_may_be_another_overlords(db, put):
