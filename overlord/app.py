@@ -6,6 +6,7 @@ from flask import Flask
 
 from overlord.api import (
     actions,
+    compaction,
     datasources,
     leader,
     locks,
@@ -20,7 +21,18 @@ from overlord.api import (
 from overlord.http import HttpServer, WaitingPool
 from overlord.services import Services
 
-BLUEPRINTS = (tasks, actions, supervisors, workers, pending_segments, locks, datasources, leader, status)
+BLUEPRINTS = (
+    tasks,
+    actions,
+    supervisors,
+    workers,
+    pending_segments,
+    locks,
+    datasources,
+    compaction,
+    leader,
+    status,
+)
 
 
 def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Flask:

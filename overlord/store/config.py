@@ -14,13 +14,40 @@ if TYPE_CHECKING:
 
 def get(tx: Transaction, name: str) -> Any:
     """The configuration of this name, or None."""
+    return read(stored(tx, name))
+
+
+def stored(tx: Transaction, name: str) -> bytes | None:
+    """A configuration as it is stored, or None."""
     row = tx.one("config.get", name=name)
-    return None if row is None else orjson.loads(row["payload"])
+    return None if row is None else bytes(row["payload"])
+
+
+def read(payload: bytes | None) -> Any:
+    """The value of what is stored."""
+    return None if payload is None else orjson.loads(payload)
 
 
 def put(tx: Transaction, name: str, value: Any, audit: AuditInfo, at: str) -> None:
     """Set a configuration and write down who did."""
     payload = orjson.dumps(value)
+    tx.run("config.put", name=name, payload=payload)
+    _write_audit(tx, name, payload, audit, at)
+
+
+def swap(tx: Transaction, name: str, old: bytes | None, value: Any, audit: AuditInfo, at: str) -> bool:
+    """Set a configuration in place of what is stored as `old`, and write down who did; False if another was faster."""
+    payload = orjson.dumps(value)
+    if old is None:
+        done = tx.run("config.add", name=name, payload=payload)
+    else:
+        done = tx.run("config.swap", name=name, old=old, payload=payload)
+    if done:
+        _write_audit(tx, name, payload, audit, at)
+    return bool(done)
+
+
+def _write_audit(tx: Transaction, name: str, payload: bytes, audit: AuditInfo, at: str) -> None:
     entry = {
         "key": name,
         "type": name,
@@ -29,7 +56,6 @@ def put(tx: Transaction, name: str, value: Any, audit: AuditInfo, at: str) -> No
         "payload": payload.decode(),
         "auditTime": at,
     }
-    tx.run("config.put", name=name, payload=payload)
     tx.run(
         "config.audit",
         key=name,

@@ -5,6 +5,12 @@ SELECT payload FROM {config} WHERE name = %(name)s
 INSERT INTO {config} (name, payload) VALUES (%(name)s, %(payload)s)
 ON CONFLICT (name) DO UPDATE SET payload = excluded.payload
 
+-- add --
+INSERT INTO {config} (name, payload) VALUES (%(name)s, %(payload)s) ON CONFLICT (name) DO NOTHING
+
+-- swap --
+UPDATE {config} SET payload = %(payload)s WHERE name = %(name)s AND payload = %(old)s
+
 -- audit --
 INSERT INTO {audit} (audit_key, type, author, comment, created_date, payload)
 VALUES (%(key)s, %(type)s, %(author)s, %(comment)s, %(at)s, %(payload)s)

@@ -1,0 +1,152 @@
+"""Automatic compaction as it is configured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response
+
+from overlord.api.tasks import audit_info
+from overlord.api.wire import answer, int_param, json_body, services, text_param
+from overlord.errors import BadRequest, DruidException
+from overlord.model.compaction import NAME, CompactionConfig, history_of
+from overlord.model.instant import format_instant, now_ms
+from overlord.model.interval import Interval
+from overlord.schemas.compaction_config import ClusterCompaction, DatasourceCompaction, load_config
+from overlord.store import compaction as store
+from overlord.store import config as config_store
+
+bp = Blueprint("compaction", __name__, url_prefix="/druid/indexer/v1/compaction")
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+COUNTS = tuple(
+    f"{what}{how}"
+    for what in ("bytes", "segmentCount", "intervalCount")
+    for how in ("AwaitingCompaction", "Compacted", "Skipped")
+)
+
+
+def _config() -> CompactionConfig:
+    with services().db.transaction() as tx:
+        return store.get(tx)
+
+
+def _missing(what: str = "Datasource compaction config does not exist") -> DruidException:
+    return DruidException(what, status=404, code="notFound", category="NOT_FOUND")
+
+
+def _change(to: Any) -> Response:
+    store.change(services().db, to, audit_info())
+    return answer({"success": True})
+
+
+@bp.get("/isSupervisorEnabled")
+def is_supervisor_enabled() -> Response:
+    """Whether supervisors of this Overlord compact."""
+    return answer(_config().use_supervisors)
+
+
+@bp.get("/config/cluster")
+def cluster() -> Response:
+    """The cluster's configuration."""
+    return answer(_config().cluster)
+
+
+@bp.post("/config/cluster")
+def set_cluster() -> Response:
+    """Set all of the cluster's configuration; what is not given becomes the default."""
+    new = load_config(ClusterCompaction, json_body())
+    return _change(lambda now: now.with_cluster(new))
+
+
+@bp.get("/config/datasources")
+def datasources() -> Response:
+    """The configurations of all datasources."""
+    return answer({"compactionConfigs": list(_config().datasources.values())})
+
+
+@bp.get("/config/datasources/<name:datasource>")
+def datasource_config(datasource: str) -> Response:
+    """The configuration of one datasource."""
+    found = _config().datasources.get(datasource)
+    if found is None:
+        raise _missing()
+    return answer(found)
+
+
+@bp.post("/config/datasources/<name:datasource>")
+def set_datasource_config(datasource: str) -> Response:
+    """Create or replace the configuration of one datasource."""
+    new = load_config(DatasourceCompaction, json_body())
+    if new["dataSource"] != datasource:
+        raise DruidException(f"DataSource in spec[{new['dataSource']}] does not match DataSource in path[{datasource}]")
+    if new["engine"] == "msq":
+        raise DruidException("MSQ engine is supported only with supervisor-based compaction on the Overlord.")
+    return _change(lambda now: now.with_datasource(new))
+
+
+@bp.delete("/config/datasources/<name:datasource>")
+def delete_datasource_config(datasource: str) -> Response:
+    """Delete the configuration of one datasource."""
+
+    def without(now: CompactionConfig) -> CompactionConfig:
+        if datasource not in now.datasources:
+            raise _missing()
+        return now.without(datasource)
+
+    return _change(without)
+
+
+@bp.get("/config/datasources/<name:datasource>/history")
+def history(datasource: str) -> Response:
+    """Its changes: by interval, oldest first, else among the last `count` changes of any."""
+    interval, count = _interval(), int_param("count")
+    if interval is None and count is not None and count <= 0:
+        raise BadRequest("Limit must be greater than zero!", where="count")
+    with services().db.transaction() as tx:
+        if interval is None and count is not None:
+            audits = config_store.newest(tx, NAME, count)
+        else:
+            now = now_ms()
+            start, end = (interval.start, interval.end) if interval else (now - WEEK_MS, now + 1)
+            audits = config_store.history(tx, NAME, format_instant(start), format_instant(end))
+    rows = [CompactionConfig.of(orjson.loads(audit["payload"])) for audit in audits]
+    return answer({"entries": history_of(datasource, audits, rows)})
+
+
+def _interval() -> Interval | None:
+    text = text_param("interval")
+    if not text:
+        return None
+    try:
+        return Interval.parse(text)
+    except BadRequest as error:
+        raise DruidException(error.message, where="interval") from None
+
+
+@bp.get("/status/datasources")
+def statuses() -> Response:
+    """How far compaction is, of each datasource that supervisors compact; what a Coordinator does, only it knows."""
+    found = _config()
+    names = found.datasources if found.use_supervisors else ()
+    return answer({"latestStatus": [_status(name) for name in names]})
+
+
+@bp.get("/status/datasources/<name:datasource>")
+def status(datasource: str) -> Response:
+    """How far the compaction of one datasource is."""
+    if not _config().use_supervisors:
+        raise _missing("Unknown DataSource")
+    return answer({"latestStatus": [_status(datasource)]})
+
+
+def _status(datasource: str) -> dict[str, Any]:
+    return {"dataSource": datasource, "scheduleStatus": "NOT_ENABLED", "message": None, **dict.fromkeys(COUNTS, 0)}
+
+
+@bp.post("/simulate")
+def simulate() -> Response:
+    """What would be compacted under another configuration of the cluster."""
+    load_config(ClusterCompaction, json_body())
+    return answer({"compactionStates": {}})
