@@ -103,6 +103,8 @@ def task_of(value: Mapping[str, Any]) -> Task:
         )
     if "\0" in value["id"] + datasource + group_id:
         raise BadRequest("The task of an action cannot have the character U+0000 in its names", where="task")
+    resource = value.get("resource")
+    availability_group = resource.get("availabilityGroup") if isinstance(resource, dict) else None
     priority = context.get("priority", _PRIORITIES.get(value["type"], _BATCH_PRIORITY))
     if isinstance(priority, str) and priority.lstrip("-").isdigit():
         priority = int(priority)
@@ -115,7 +117,7 @@ def task_of(value: Mapping[str, Any]) -> Task:
         datasource=datasource,
         payload=dict(value),
         priority=priority,
-        availability_group=str(value.get("availabilityGroup") or group_id),
+        availability_group=str(availability_group or group_id),
         context=context,
     )
 

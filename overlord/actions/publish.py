@@ -247,17 +247,17 @@ class _Replace(_Publish):
                     continue
                 number = following[interval]
                 following[interval] = number + 1
-                pending.insert(
-                    tx,
-                    replace(
-                        row.segment,
-                        interval=interval,
-                        version=lock.version,
-                        shard_spec=numbered(number, cores.get(interval, 0)),
-                    ),
+                segment = replace(
+                    row.segment,
+                    interval=interval,
+                    version=lock.version,
+                    shard_spec=numbered(number, cores.get(interval, 0)),
+                )
+                new = pending.New(
+                    segment=segment,
                     sequence=f"{UPGRADED}{lock.version}",
                     previous=row.id,
                     allocator=row.allocator,
-                    now=now,
                     upgraded_from=row.id,
                 )
+                pending.insert(tx, [new], now)

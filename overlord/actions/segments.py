@@ -46,7 +46,8 @@ def list_used(call: Call) -> Any:
     with call.services.db.transaction() as tx:
         found = store.used_overlapping(tx, datasource, intervals, created_before=_replacing_since(tx, call, datasource))
     if shown == "ONLY_VISIBLE":
-        found = visible(found)
+        seen = {segment.id for interval in intervals for segment in visible(found, interval)}
+        found = sorted((segment for segment in found if segment.id in seen), key=lambda segment: segment.id)
     return [segment.to_json() for segment in found]
 
 

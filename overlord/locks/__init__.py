@@ -7,6 +7,7 @@ its copy in Druid's own table. The rules are those of the references ("Locks"), 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 APPEND_VERSION = "1970-01-01T00:00:00.000Z"
 
-__all__ = ["APPEND_VERSION", "Acquired", "active", "of_task", "release", "release_task", "try_acquire"]
+__all__ = ["APPEND_VERSION", "Acquired", "Board", "active", "of_task", "release", "release_task", "try_acquire"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,82 @@ class Acquired:
     blockers: list[dict[str, Any]]
 
 
-def try_acquire(tx: Transaction, task: Task, request: LockRequest, *, now_ms: int) -> Acquired:
+class Board:
+    """Locks of one datasource during one transaction, so that many requests need few questions.
+
+    What is granted and revoked through it is seen by the requests that follow; nothing else can change meanwhile,
+    since the transaction has the datasource to itself.
+    """
+
+    def __init__(self, tx: Transaction, datasource: str) -> None:
+        tx.lock_datasource(datasource)
+        self._tx = tx
+        self._datasource = datasource
+        self._held: dict[int, Held] = {}
+        self._read: set[Interval] = set()
+        self._found: dict[Interval, list[Held]] = {}
+        self._active: dict[str, bool] = {}
+
+    def read(self, intervals: Iterable[Interval]) -> None:
+        """Read all locks that overlap any of these, in one go."""
+        missing = [interval for interval in dict.fromkeys(intervals) if interval not in self._read]
+        if not missing:
+            return
+        rows = self._tx.all(
+            "locks.overlapping",
+            datasource=self._datasource,
+            starts=[interval.start for interval in missing],
+            ends=[interval.end for interval in missing],
+        )
+        self._held.update({row["id"]: self._held.get(row["id"]) or _held(row) for row in rows})
+        self._read.update(missing)
+        self._found.clear()
+
+    def read_active(self, task_ids: Iterable[str]) -> None:
+        """Find out which of these tasks are active. They stay so until the transaction ends."""
+        missing = [task_id for task_id in dict.fromkeys(task_ids) if task_id not in self._active]
+        if missing:
+            active = {row["id"] for row in self._tx.all("locks.active", ids=missing)}
+            self._active.update({task_id: task_id in active for task_id in missing})
+
+    def is_active(self, task_id: str) -> bool:
+        """Whether a task may hold locks: accepted and not ended."""
+        self.read_active([task_id])
+        return self._active[task_id]
+
+    def overlapping(self, interval: Interval) -> list[Held]:
+        """In order of granting."""
+        self.read([interval])
+        found = self._found.get(interval)
+        if found is None:
+            there = (each for each in self._held.values() if each.lock.interval.overlaps(interval))
+            found = self._found[interval] = sorted(there, key=lambda each: each.id)
+        return found
+
+    def grant(self, task_id: str, lock: TaskLock) -> None:
+        """Write a new row."""
+        granted = Held(_grant(self._tx, task_id, lock), task_id, lock)
+        self._held[granted.id] = granted
+        self._found.clear()
+
+    def revoke(self, conflicts: list[Held]) -> None:
+        """Mark locks as lost; their owners find out when they ask or publish."""
+        lost = [replace(each, lock=replace(each.lock, revoked=True)) for each in conflicts]
+        self._held.update({each.id: each for each in lost})
+        self._found.clear()
+        rows = [{"id": each.id, "payload": orjson.dumps(each.lock.to_json(stored=True))} for each in lost]
+        self._tx.run_many("locks.revoke", rows=rows)
+
+
+def try_acquire(
+    tx: Transaction, task: Task, request: LockRequest, *, now_ms: int, board: Board | None = None
+) -> Acquired:
     """Take a lock now or not at all.
+
+    Parameters
+    ----------
+    board : Board, optional
+        Of the task's datasource, when the transaction takes more than this lock.
 
     Raises
     ------
@@ -72,17 +147,17 @@ def try_acquire(tx: Transaction, task: Task, request: LockRequest, *, now_ms: in
     """
     if request.interval.empty:
         raise ActionFailed("interval empty", java="java.lang.IllegalArgumentException")
-    tx.lock_datasource(task.datasource)
-    if tx.one("locks.is_active", id=task.id) is None:
+    board = board or Board(tx, task.datasource)
+    if not board.is_active(task.id):
         raise ActionFailed(f"Unable to grant lock to inactive Task [{task.id}]")
-    held = _overlapping(tx, task.datasource, request.interval)
+    held = board.overlapping(request.interval)
     own = [each for each in held if reusable(each.lock, task.group_id, request)]
     if own:
-        return Acquired(_share(tx, task, own), [])
+        return Acquired(_share(board, task, own), [])
     standing = [each for each in held if not each.lock.revoked]
     conflicts = [each for each in standing if not coexist(each.lock, request)]
     if all(each.lock.priority < task.priority for each in conflicts):
-        _revoke(tx, conflicts)
+        board.revoke(conflicts)
     elif not all(each.lock.group_id == task.group_id and each.lock.interval == request.interval for each in conflicts):
         return Acquired(None, [each.described() for each in conflicts])
     lock = TaskLock(
@@ -95,7 +170,7 @@ def try_acquire(tx: Transaction, task: Task, request: LockRequest, *, now_ms: in
         granularity=request.granularity,
         partition_id=request.partition_id,
     )
-    _grant(tx, task.id, lock)
+    board.grant(task.id, lock)
     return Acquired(lock, [])
 
 
@@ -119,11 +194,6 @@ def active(tx: Transaction, datasource: str) -> list[TaskLock]:
     return [_held(row).lock for row in tx.all("locks.of_datasource", datasource=datasource)]
 
 
-def _overlapping(tx: Transaction, datasource: str, interval: Interval) -> list[Held]:
-    rows = tx.all("locks.overlapping", datasource=datasource, start_ms=interval.start, end_ms=interval.end)
-    return [_held(row) for row in rows]
-
-
 def _held(row: dict[str, Any]) -> Held:
     lock = TaskLock(
         type=LockType(row["type"]),
@@ -139,11 +209,11 @@ def _held(row: dict[str, Any]) -> Held:
     return Held(row["id"], row["task_id"], lock)
 
 
-def _share(tx: Transaction, task: Task, own: list[Held]) -> TaskLock:
+def _share(board: Board, task: Task, own: list[Held]) -> TaskLock:
     """The group's lock, with the task among its holders."""
     best = min(own, key=lambda each: (each.lock.revoked, each.task_id != task.id, each.id)).lock
     if not any(each.task_id == task.id and each.lock == best for each in own):
-        _grant(tx, task.id, best)
+        board.grant(task.id, best)
     return best
 
 
@@ -166,17 +236,8 @@ def _version(tx: Transaction, datasource: str, request: LockRequest, now_ms: int
     return format_instant(now_ms)
 
 
-def _revoke(tx: Transaction, conflicts: list[Held]) -> None:
-    """Mark locks as lost; their owners find out when they ask or publish."""
-    rows = [
-        {"id": each.id, "payload": orjson.dumps(replace(each.lock, revoked=True).to_json(stored=True))}
-        for each in conflicts
-    ]
-    tx.run_many("locks.revoke", rows=rows)
-
-
-def _grant(tx: Transaction, task_id: str, lock: TaskLock) -> None:
-    tx.run(
+def _grant(tx: Transaction, task_id: str, lock: TaskLock) -> int:
+    row = tx.one(
         "locks.grant",
         task_id=task_id,
         group_id=lock.group_id,
@@ -191,3 +252,5 @@ def _grant(tx: Transaction, task_id: str, lock: TaskLock) -> None:
         revoked=lock.revoked,
         payload=orjson.dumps(lock.to_json(stored=True)),
     )
+    assert row is not None
+    return int(row["id"])

@@ -10,6 +10,9 @@ from typing import Any
 from overlord.errors import BadRequest
 from overlord.model.interval import Interval
 
+SEGMENT, TIME_CHUNK = "segment", "timeChunk"
+GRANULARITIES = ("TIME_CHUNK", "SEGMENT")
+
 
 class LockType(StrEnum):
     """Druid's four; the order of members is Druid's in its error text."""

@@ -108,7 +108,7 @@ class ShardSpec:
     @property
     def core_partitions(self) -> int:
         """Size of the set that is complete only as a whole; 0 if each segment stands for itself."""
-        if self.type == "single" and self.values["numCorePartitions"] < 0:
+        if self.core_partitions_unknown:
             return 0
         return int(self.values.get("numCorePartitions", self.values.get("partitions", 0)) or 0)
 
@@ -116,6 +116,11 @@ class ShardSpec:
         """The same part with its number within the time chunk, and the size of the core set."""
         core = "numCorePartitions" if "numCorePartitions" in self.values else "partitions"
         return ShardSpec(type=self.type, values={**self.values, "partitionNum": partition_num, core: core_partitions})
+
+    @property
+    def core_partitions_unknown(self) -> bool:
+        """Whether it is an old `single` spec, which does not tell the size of its core set."""
+        return self.type == "single" and self.values["numCorePartitions"] < 0
 
     @property
     def root_range(self) -> tuple[int, int]:

@@ -30,10 +30,10 @@ class _Set:
     complete: bool
 
 
-def visible(segments: Iterable[DataSegment]) -> list[DataSegment]:
-    """The segments that are seen at some moment at least, ordered by interval, version and partition."""
+def visible(segments: Iterable[DataSegment], within: Interval | None = None) -> list[DataSegment]:
+    """The segments that are seen at some moment (of `within`) at least, ordered by interval, version and partition."""
     sets = _sets(segments)
-    winners = {winner for _, winner in _slices(sets)}
+    winners = {winner for moment, winner in _slices(sets) if within is None or moment.overlaps(within)}
     seen = [segment for index in winners for segment in sets[index].current]
     return sorted(seen, key=lambda s: s.id)
 

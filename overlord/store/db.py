@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import select
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from overlord.errors import Unavailable
+from overlord.store.group import Groups
 from overlord.store.queries import Queries, Tables
 
 _log = logging.getLogger(__name__)
@@ -169,6 +171,7 @@ class Database:
     ) -> None:
         self.tables = Tables(base, tables)
         self._queries = Queries(self.tables)
+        self.groups = Groups()
         self._pool: ConnectionPool[psycopg.Connection[Row]] = ConnectionPool(
             dsn,
             kwargs={**_SESSION, "row_factory": dict_row, "autocommit": True},
@@ -177,7 +180,7 @@ class Database:
             timeout=wait_s,
             max_waiting=1000,
             reconnect_timeout=10.0,
-            check=ConnectionPool.check_connection,
+            check=_check,
             name="metadata",
             open=True,
         )
@@ -231,6 +234,17 @@ class Database:
                 return tx.one("db.ping") is not None
         except Unavailable:
             return False
+
+
+def _check(conn: psycopg.Connection[Row]) -> None:
+    """Ask a connection from the pool whether it lives, but only if there is something to read: a sign that it ended.
+
+    An idle one has nothing to say; asking each time would cost each transaction a way there and back.
+    """
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN | select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    if poll.poll(0):
+        ConnectionPool.check_connection(conn)
 
 
 def _away(error: Exception, kind: type[DatabaseAway] = DatabaseAway) -> DatabaseAway:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import orjson
 from overlord.model.instant import format_instant
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
-from overlord.store.segments import bounds
+from overlord.store.segments import parsed, texts
 
 if TYPE_CHECKING:
     from overlord.store.db import Transaction
@@ -44,28 +45,45 @@ def to_json(segment: DataSegment) -> dict[str, Any]:
     }
 
 
-def _parsed(row: dict[str, Any]) -> DataSegment:
-    return DataSegment.from_json(orjson.loads(bytes(row["payload"])))
-
-
 def overlapping(tx: Transaction, datasource: str, interval: Interval) -> list[Pending]:
     """All that overlap an interval, the oldest first."""
-    rows = tx.all("pending.overlapping", datasource=datasource, **bounds(interval))
-    found = [Pending(row["id"], _parsed(row), row["sequence_name"], row["task_allocator_id"]) for row in rows]
-    return [each for each in found if each.segment.interval.overlaps(interval)]
+    rows = tx.all("pending.overlapping", datasource=datasource, **texts([interval]))
+    found = {
+        row["id"]: Pending(row["id"], parsed(row["payload"]), row["sequence_name"], row["task_allocator_id"])
+        for row in rows
+    }
+    return [each for each in found.values() if each.segment.interval.overlaps(interval)]
 
 
-def of_sequence(tx: Transaction, datasource: str, sequence: str, previous: str) -> list[DataSegment]:
-    """Those of one step of a sequence."""
-    rows = tx.all("pending.of_sequence", datasource=datasource, sequence=sequence, previous=previous)
-    return [_parsed(row) for row in rows]
+def highest(tx: Transaction, datasource: str, intervals: Iterable[Interval]) -> list[DataSegment]:
+    """Of each chunk and version that may overlap the intervals the one of the highest number, overwriting apart."""
+    return [parsed(row["payload"]) for row in tx.all("pending.highest", datasource=datasource, **texts(intervals))]
 
 
-def of_sequence_in(tx: Transaction, datasource: str, sequence: str, interval: Interval) -> list[DataSegment]:
-    """Those of a sequence on exactly this interval."""
-    start, end = format_instant(interval.start), format_instant(interval.end)
-    rows = tx.all("pending.of_sequence_in", datasource=datasource, sequence=sequence, start=start, end=end)
-    return [_parsed(row) for row in rows]
+def of_steps(
+    tx: Transaction, datasource: str, steps: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], list[DataSegment]]:
+    """Those of steps of sequences, which are a name and the id before."""
+    wanted = list(dict.fromkeys(steps))
+    names, previous = [name for name, _ in wanted], [previous for _, previous in wanted]
+    found: dict[tuple[str, str], list[DataSegment]] = {step: [] for step in wanted}
+    for row in tx.all("pending.of_steps", datasource=datasource, names=names, previous=previous) if wanted else ():
+        found[row["sequence_name"], row["sequence_prev_id"]].append(parsed(row["payload"]))
+    return found
+
+
+def of_chunks(
+    tx: Transaction, datasource: str, places: Iterable[tuple[str, Interval]]
+) -> dict[tuple[str, Interval], list[DataSegment]]:
+    """Those of sequences on exactly these intervals."""
+    wanted = list(dict.fromkeys(places))
+    keys = {(name, format_instant(each.start), format_instant(each.end)): (name, each) for name, each in wanted}
+    found: dict[tuple[str, Interval], list[DataSegment]] = {place: [] for place in wanted}
+    names, starts, ends = ([key[n] for key in keys] for n in range(3))
+    rows = tx.all("pending.of_chunks", datasource=datasource, names=names, starts=starts, ends=ends) if wanted else ()
+    for row in rows:
+        found[keys[row["sequence_name"], row["start"], row["end"]]].append(parsed(row["payload"]))
+    return found
 
 
 def unique_key(sequence: str, version: str, *, previous: str | None = None, interval: Interval | None = None) -> str:
@@ -78,31 +96,42 @@ def unique_key(sequence: str, version: str, *, previous: str | None = None, inte
     return hashlib.sha1(b"\xff".join([sequence.encode(), middle, version.encode()])).hexdigest().upper()
 
 
-def insert(
-    tx: Transaction,
-    segment: DataSegment,
-    *,
-    sequence: str,
-    previous: str,
-    allocator: str | None,
-    now: str,
-    lineage: bool = True,
-    upgraded_from: str | None = None,
-) -> bool:
-    """Insert a row; False if its id or its key is taken."""
-    where = {} if lineage else {"interval": segment.interval}
-    changed = tx.run(
-        "pending.insert",
-        id=str(segment.id),
-        datasource=segment.datasource,
-        now=now,
-        start=format_instant(segment.interval.start),
-        end=format_instant(segment.interval.end),
-        sequence=sequence,
-        previous=previous,
-        sha1=unique_key(sequence, segment.version, previous=previous, **where),
-        payload=orjson.dumps(to_json(segment)),
-        allocator=allocator,
-        upgraded_from=upgraded_from,
-    )
-    return changed == 1
+@dataclass(frozen=True, kw_only=True)
+class New:
+    """A row to be.
+
+    Attributes
+    ----------
+    lineage : bool
+        Whether the previous id is part of the row's key, else its interval is.
+    """
+
+    segment: DataSegment
+    sequence: str
+    previous: str
+    allocator: str | None
+    lineage: bool = True
+    upgraded_from: str | None = None
+
+
+def insert(tx: Transaction, rows: Iterable[New], now: str) -> int:
+    """Insert rows; those whose id or key is taken are left out. Returns how many went in."""
+    return tx.run_many("pending.insert", rows=[_row(row, now) for row in rows])
+
+
+def _row(new: New, now: str) -> dict[str, Any]:
+    segment = new.segment
+    where = {} if new.lineage else {"interval": segment.interval}
+    return {
+        "id": str(segment.id),
+        "datasource": segment.datasource,
+        "now": now,
+        "start": format_instant(segment.interval.start),
+        "end": format_instant(segment.interval.end),
+        "sequence": new.sequence,
+        "previous": new.previous,
+        "sha1": unique_key(new.sequence, segment.version, previous=new.previous, **where),
+        "payload": orjson.dumps(to_json(segment)),
+        "allocator": new.allocator,
+        "upgraded_from": new.upgraded_from,
+    }

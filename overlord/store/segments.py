@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from psycopg.types.json import Jsonb
 
 from overlord.model.instant import format_instant, parse_instant
-from overlord.model.interval import Interval
+from overlord.model.interval import Interval, condense
 from overlord.model.segment import DataSegment
 from overlord.model.timeline import overshadowed
 
@@ -29,23 +30,60 @@ def bounds(interval: Interval) -> dict[str, str | None]:
     }
 
 
+def texts(intervals: Iterable[Interval]) -> dict[str, list[str]]:
+    """Bounds of intervals as `starts` and `ends` to compare stored texts with.
+
+    Ends outside of years of four digits bind nothing: the empty text is before, `~` after all of them.
+    """
+    found = condense(intervals)
+    return {
+        "starts": [format_instant(each.start) if FIRST <= each.start <= LAST else "" for each in found],
+        "ends": [format_instant(each.end) if FIRST <= each.end <= LAST else "~" for each in found],
+    }
+
+
+def chunks(intervals: Iterable[Interval]) -> dict[str, list[str]]:
+    """Intervals as `starts` and `ends` that are equal to stored texts."""
+    found = list(dict.fromkeys(intervals))
+    return {
+        "starts": [format_instant(each.start) for each in found],
+        "ends": [format_instant(each.end) for each in found],
+    }
+
+
 def parsed(payload: Any) -> DataSegment:
     """A stored payload."""
-    return DataSegment.from_json(orjson.loads(bytes(payload)))
+    return _parsed(bytes(payload))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(payload: bytes) -> DataSegment:
+    """The payloads of a busy chunk are looked at again and again."""
+    return DataSegment.from_json(orjson.loads(payload))
 
 
 def used_overlapping(
     tx: Transaction, datasource: str, intervals: Iterable[Interval], *, created_before: str | None = None
 ) -> list[DataSegment]:
     """Used segments that overlap any of the intervals, each once."""
+    wanted = condense(intervals)
     found: dict[Any, DataSegment] = {}
-    for interval in intervals:
-        for row in tx.all("segments.used_overlapping", datasource=datasource, **bounds(interval)):
-            segment = parsed(row["payload"])
-            hidden = created_before is not None and row["created_date"] > created_before
-            if segment.interval.overlaps(interval) and not hidden:
-                found[segment.id] = segment
+    for row in tx.all("segments.used_overlapping", datasource=datasource, **texts(wanted)):
+        if row["id"] in found or (created_before is not None and row["created_date"] > created_before):
+            continue
+        segment = parsed(row["payload"])
+        if any(segment.interval.overlaps(interval) for interval in wanted):
+            found[row["id"]] = segment
     return list(found.values())
+
+
+def highest_numbers(
+    tx: Transaction, datasource: str, intervals: Iterable[Interval]
+) -> dict[tuple[Interval, str, bool], int]:
+    """The highest partition number by chunk, version and whether it overwrites; of used and unused segments."""
+    wanted = {(format_instant(each.start), format_instant(each.end)): each for each in intervals}
+    rows = tx.all("segments.numbers", datasource=datasource, **chunks(wanted.values()))
+    return {(wanted[row["start"], row["end"]], row["version"], row["overwrites"]): row["number"] for row in rows}
 
 
 def unused_inside(
@@ -88,6 +126,18 @@ def load_specs_in_use(tx: Transaction, datasource: str, interval: Interval, give
         if key in wanted and (files or row["used"]):
             found.add(key)
     return [wanted[key] for key in found]
+
+
+def highest_unused(tx: Transaction, like: DataSegment) -> int:
+    """The highest partition number of the unused segments of a segment's chunk and version; -1 without any."""
+    rows = tx.all(
+        "segments.unused_of_chunk",
+        datasource=like.datasource,
+        start=format_instant(like.interval.start),
+        end=format_instant(like.interval.end),
+        version=like.version,
+    )
+    return max((parsed(row["payload"]).shard_spec.partition_num for row in rows), default=-1)
 
 
 def insert(

@@ -1,13 +1,13 @@
--- is_active --
--- Whether a task may hold locks: accepted and not ended. The row stays as it is until the locks are written.
-SELECT 1 AS yes FROM {ovl_tasks} WHERE id = %(id)s AND state IN ('WAITING', 'PENDING', 'RUNNING') FOR SHARE
+-- active --
+-- Which of these tasks may hold locks: accepted and not ended. Their rows stay as they are until the locks are written.
+SELECT id FROM {ovl_tasks} WHERE id = ANY(%(ids)s::text[]) AND state IN ('WAITING', 'PENDING', 'RUNNING')
+ORDER BY id FOR SHARE
 
 -- overlapping --
-SELECT id, tasklock_id, task_id, group_id, datasource, granularity, type, start_ms, end_ms, version, partition_id,
-  priority, revoked
-FROM {ovl_locks}
-WHERE datasource = %(datasource)s AND start_ms < %(end_ms)s AND end_ms > %(start_ms)s
-ORDER BY id
+SELECT DISTINCT l.id, l.tasklock_id, l.task_id, l.group_id, l.datasource, l.granularity, l.type, l.start_ms, l.end_ms,
+  l.version, l.partition_id, l.priority, l.revoked
+FROM unnest(%(starts)s::bigint[], %(ends)s::bigint[]) AS w (start_ms, end_ms)
+JOIN {ovl_locks} l ON l.datasource = %(datasource)s AND l.start_ms < w.end_ms AND l.end_ms > w.start_ms
 
 -- of_datasource --
 SELECT id, tasklock_id, task_id, group_id, datasource, granularity, type, start_ms, end_ms, version, partition_id,
@@ -36,6 +36,7 @@ INSERT INTO {ovl_locks} (tasklock_id, task_id, group_id, datasource, granularity
 SELECT id, %(task_id)s, %(group_id)s, %(datasource)s, %(granularity)s, %(type)s, %(start_ms)s, %(end_ms)s, %(version)s,
   %(partition_id)s, %(priority)s, %(revoked)s
 FROM stock
+RETURNING id
 
 -- revoke --
 WITH ours AS (

@@ -1,9 +1,24 @@
 -- used_overlapping --
--- A bound that is null does not bind. Instants compare as texts only while their years have four digits.
-SELECT payload, created_date, upgraded_from_segment_id FROM {segments}
-WHERE datasource = %(datasource)s AND used
-  AND (%(end)s::text IS NULL OR start < %(end)s::text OR length(start) <> 24)
-  AND (%(start)s::text IS NULL OR "end" > %(start)s::text OR length("end") <> 24)
+-- Those that may overlap any of the bounds, some of them twice. Instants compare as texts only while their years have
+-- four digits; the others, which have an index of their own, come all.
+SELECT s.id, s.payload, s.created_date
+FROM unnest(%(starts)s::text[], %(ends)s::text[]) AS w (start, "end")
+JOIN {segments} s ON s.datasource = %(datasource)s AND s.used AND s."end" > w.start AND s.start < w."end"
+UNION ALL
+SELECT id, payload, created_date FROM {segments}
+WHERE datasource = %(datasource)s AND used AND (length(start) <> 24 OR length("end") <> 24)
+
+-- numbers --
+-- The highest partition number of each version in exactly these chunks, used or not; those that overwrite apart.
+SELECT s.start, s."end", s.version, n.number >= 32768 AS overwrites, max(n.number) AS number
+FROM unnest(%(starts)s::text[], %(ends)s::text[]) AS w (start, "end")
+JOIN {segments} s ON s.datasource = %(datasource)s AND s.used IN (true, false)
+  AND s.start = w.start AND s."end" = w."end"
+CROSS JOIN LATERAL (
+  SELECT coalesce(substring(substr(s.id, length(s.datasource) + length(s.start) + length(s."end") + length(s.version) + 4)
+                            FROM '^_([0-9]{1,9})$')::int, 0) AS number
+) n
+GROUP BY s.start, s."end", s.version, n.number >= 32768
 
 -- overlapping --
 -- Used or not; bounds as above.
@@ -31,7 +46,7 @@ SELECT id, upgraded_from_segment_id FROM {segments}
 WHERE datasource = %(datasource)s AND upgraded_from_segment_id = ANY(%(ids)s::text[])
 ORDER BY id
 
--- highest_unused --
+-- unused_of_chunk --
 -- Payloads of the unused segments of one chunk and version.
 SELECT payload FROM {segments}
 WHERE datasource = %(datasource)s AND NOT used AND start = %(start)s AND "end" = %(end)s AND version = %(version)s

@@ -10,6 +10,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from overlord.actions.allocate import allocate_all, read
+from overlord.actions.base import Call
+from overlord.errors import BadRequest
 from overlord.model.interval import Interval
 from overlord.store.pending import unique_key
 
@@ -135,3 +138,147 @@ def test_sixteen_at_once_get_sixteen_numbers(db, dsn):
     assert faults == []
     assert sorted(number(each) for each in got) == list(range(16))
     assert len({row["id"] for row in pending_rows(dsn)}) == 16
+
+
+HASHED = {"type": "hashed", "partitionDimensions": ["page"], "bucketId": 1, "numPartitions": 4}
+OVERWRITE = {"type": "numbered_overwrite", "startRootPartitionId": 0, "endRootPartitionId": 1, "minorVersion": 1}
+
+
+@pytest.mark.parametrize(
+    ("factory", "expected"),
+    [
+        (
+            HASHED | {"partitionFunction": "murmur3_32_abs"},
+            {
+                "type": "hashed",
+                "partitionNum": 0,
+                "partitions": 0,
+                "bucketId": 1,
+                "numBuckets": 4,
+                "partitionDimensions": ["page"],
+                "partitionFunction": "murmur3_32_abs",
+            },
+        ),
+        (
+            {"type": "single_dim", "partitionDimension": "page"},
+            {
+                "type": "single",
+                "start": None,
+                "end": None,
+                "dimension": "page",
+                "partitionNum": 0,
+                "numCorePartitions": 0,
+            },
+        ),
+        (
+            OVERWRITE,
+            {
+                "type": "numbered_overwrite",
+                "partitionId": 32768,
+                "startRootPartitionId": 0,
+                "endRootPartitionId": 1,
+                "minorVersion": 1,
+                "atomicUpdateGroupSize": -1,
+            },
+        ),
+    ],
+)
+def test_a_shard_spec_factory_makes_the_shard_spec_of_a_stock_overlord(db, factory, expected):
+    task = submit(db, "t")
+    got = allocate(db, task, shardSpecFactory=factory)
+    assert got["shardSpec"] == expected
+    assert list(got["shardSpec"]) == list(expected)
+
+
+def test_overwriting_partitions_are_numbered_apart_from_root_ones(db):
+    task = submit(db, "t")
+    roots = [allocate(db, task, sequenceName=f"r{n}") for n in range(2)]
+    over = [allocate(db, task, sequenceName=f"o{n}", shardSpecFactory=OVERWRITE) for n in range(2)]
+    assert [each["shardSpec"]["partitionId"] for each in over] == [32768, 32769]
+    assert number(allocate(db, task, sequenceName="r2")) == 2
+    assert {each["version"] for each in [*roots, *over]} == {roots[0]["version"]}
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [{"type": "hash"}, {"type": "linear"}, {}, 7, OVERWRITE | {"minorVersion": 0}, HASHED | {"bucketId": "x"}],
+)
+def test_a_shard_spec_factory_that_is_none_is_refused(db, factory):
+    task = submit(db, "t")
+    with pytest.raises(BadRequest, match="shardSpecFactory"):
+        allocate(db, task, shardSpecFactory=factory)
+
+
+def test_segment_granularity_locks_the_segment_alone(db):
+    one, two, three = (submit(db, name) for name in ("one", "two", "three"))
+    first = allocate(db, one, sequenceName="a", lockGranularity="SEGMENT")
+    second = allocate(db, two, sequenceName="b", lockGranularity="SEGMENT")
+    assert (number(first), number(second), first["version"]) == (0, 1, second["version"])
+    assert allocate(db, three, sequenceName="c") is None
+    taken = act(
+        db,
+        three,
+        "segmentLockTryAcquire",
+        lockType="EXCLUSIVE",
+        interval=first["interval"],
+        version=first["version"],
+        partitionIds=[0, 2],
+    )
+    assert [each["taskLock"] is None for each in taken] == [True, False]
+
+
+def test_a_segment_lock_that_is_refused_leaves_no_row(db, dsn):
+    one, two = submit(db, "one"), submit(db, "two")
+    assert allocate(db, one) is not None
+    assert allocate(db, two, sequenceName="other", lockGranularity="SEGMENT") is None
+    assert len(pending_rows(dsn)) == 1
+
+
+def test_requests_of_one_transaction_see_each_other_in_order(db, dsn):
+    one, two = submit(db, "one"), submit(db, "two")
+    requests = [
+        wanted(db, one, sequenceName="a"),
+        wanted(db, one, sequenceName="a"),
+        wanted(db, two, sequenceName="b"),
+        wanted(db, one, sequenceName="c"),
+        wanted(db, one, sequenceName="d", timestamp="2024-01-02T00:00:00.000Z"),
+    ]
+    first, again, refused, second, other_day = allocate_all(db, requests)
+    assert again == first
+    assert refused is None
+    assert (first.shard_spec.partition_num, second.shard_spec.partition_num) == (0, 1)
+    assert str(other_day.interval).startswith("2024-01-02")
+    assert len(pending_rows(dsn)) == 3
+
+
+def test_five_hundred_requests_are_one_transaction(db, dsn):
+    task = submit(db, "t")
+    got = allocate_all(db, [wanted(db, task, sequenceName=f"s{n}") for n in range(500)])
+    assert [each.shard_spec.partition_num for each in got] == list(range(500))
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT count(DISTINCT xmin::text) FROM druid_pendingsegments").fetchone() == (1,)
+
+
+def test_ids_of_all_time_meet_those_of_a_day(db):
+    task = submit(db, "t")
+    eternal = allocate(db, task, preferredSegmentGranularity="ALL")
+    assert eternal["interval"].startswith("-146136543")
+    assert allocate(db, task, sequenceName="later", preferredSegmentGranularity="ALL")["shardSpec"]["partitionNum"] == 1
+
+
+def test_a_streaming_task_allocates_under_its_availability_group(db, dsn):
+    task = submit(db, "t", kind="index_kafka", group="index_kafka_ds", availability_group="base")
+    assert allocate(db, task) is not None
+    assert [row["task_allocator_id"] for row in pending_rows(dsn)] == ["base"]
+
+
+def wanted(db, task, **more):
+    given = {
+        "dataSource": task.datasource,
+        "timestamp": "2024-01-01T05:00:00.000Z",
+        "queryGranularity": "none",
+        "preferredSegmentGranularity": "DAY",
+        "sequenceName": "s",
+        **more,
+    }
+    return read(Call(services=None, task=task, action=given))
