@@ -24,16 +24,19 @@ from overlord.alarms import Alarms
 from overlord.errors import OverlordError, Unavailable
 from overlord.model.instant import now_ms
 from overlord.model.task import Task
+from overlord.model.timeline import visible
 from overlord.model.worker_config import NAME as WORKER_CONFIG
 from overlord.model.worker_config import Affinity
 from overlord.outcome import Outcome, time_left_ms
 from overlord.runners.base import Exit, Launch
-from overlord.store import config
+from overlord.store import config, segments
 from overlord.store import tasks as store
-from overlord.tasks import task_types
+from overlord.tasks import ByItsSegments, task_types
 
 if TYPE_CHECKING:
+    from overlord.model.interval import Interval
     from overlord.model.lock import LockRequest
+    from overlord.model.segment import DataSegment
     from overlord.runners.base import Runner
     from overlord.store.db import Database, Transaction
 
@@ -343,7 +346,7 @@ class Scheduler:
         """Admit one task: None when it is PENDING now, else what is in its way; nothing if it failed."""
         try:
             task = schemas.task_from_payload(orjson.loads(bytes(row["payload"])))
-            requests = tuple(task_types[task.type].lock_requests(task))
+            requests = tuple(self._lock_requests(tx, task))
             blockers = attempt.known_blockers(task, requests)
             if requests and not blockers:
                 blockers = self._take_all(tx, task, requests)
@@ -358,6 +361,18 @@ class Scheduler:
             return blockers
         states.move(tx, row["id"], "locked", epoch=self._epoch)
         return None
+
+    @staticmethod
+    def _lock_requests(tx: Transaction, task: Task) -> Iterable[LockRequest]:
+        kind = task_types[task.type]
+        if not isinstance(kind, ByItsSegments):
+            return kind.lock_requests(task)
+        tx.lock_datasource(task.datasource)  # no segment comes or goes between the look and the lock
+
+        def used(interval: Interval) -> list[DataSegment]:
+            return visible(segments.used_overlapping(tx, task.datasource, [interval]))
+
+        return kind.lock_requests_among(task, used)
 
     def _fail_readiness(self, tx: Transaction, row: Row, error: Exception) -> None:
         text = error.message if isinstance(error, OverlordError) else f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 import orjson
@@ -26,6 +26,13 @@ _log = logging.getLogger("overlord.client")
 
 _LATER = frozenset({408, 425, 429, 502, 503, 504})
 _REDIRECT = frozenset({301, 302, 307, 308})
+
+
+class Actions(Protocol):
+    """Whoever performs task actions."""
+
+    def submit(self, action: dict[str, Any], /) -> Any:
+        """Have an action performed and return its result."""
 
 
 class StaleAttempt(Exception):

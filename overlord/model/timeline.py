@@ -38,6 +38,29 @@ def visible(segments: Iterable[DataSegment], within: Interval | None = None) -> 
     return sorted(seen, key=lambda s: s.id)
 
 
+def lookup(segments: Iterable[DataSegment], within: Interval | None = None) -> list[tuple[Interval, list[DataSegment]]]:
+    """What is seen when, in order: stretches of time, each with the segments that alone are seen there.
+
+    Parameters
+    ----------
+    within : Interval, optional
+        Stretches are cut to it.
+    """
+    sets = _sets(segments)
+    joined: list[tuple[Interval, int]] = []
+    for moment, winner in _slices(sets):
+        if joined and joined[-1][1] == winner and joined[-1][0].end == moment.start:
+            joined[-1] = (Interval(joined[-1][0].start, moment.end), winner)
+        else:
+            joined.append((moment, winner))
+    out = []
+    for moment, winner in joined:
+        seen = moment if within is None else moment.intersect(within)
+        if seen is not None:
+            out.append((seen, sorted(sets[winner].current, key=lambda s: s.id)))
+    return out
+
+
 def overshadowed(segments: Iterable[DataSegment]) -> set[SegmentId]:
     """Ids of the segments that can never be seen: newer complete sets cover their whole interval.
 

@@ -19,13 +19,11 @@ from overlord.schemas.base import (
     ListOf,
     Object,
     Problem,
-    Raw,
     Shape,
     Text,
     Whole,
 )
 from overlord.schemas.ingestion import IndexSpecShape, ParallelSpecShape
-from overlord.schemas.inputs import one_of
 from overlord.schemas.names import problem_of
 
 task_kinds: Kinds = Registry("task shape")
@@ -224,30 +222,3 @@ class Kill(_FixedInterval):
         for name in ("batchSize", "limit"):
             if data.get(name) is not None and data[name] <= 0:
                 yield name, f"{name}[{data[name]}] must be a positive integer."
-
-
-@task_kinds.add("compact")
-class Compact(TaskShape):
-    """Rewrites segments."""
-
-    java = _TASK + "CompactionTask"
-    order = (
-        "type", "id", "resource", "dataSource", "ioConfig", "dimensionsSpec", "transformSpec", "metricsSpec",
-        "granularitySpec", "projections", "tuningConfig", "context", "compactionRunner", "groupId",
-    )  # fmt: skip
-
-    ioConfig = Raw()
-    interval = IntervalText()
-    segments = ListOf(Raw())
-    dimensionsSpec = Raw()
-    transformSpec = Raw()
-    metricsSpec = Raw()
-    granularitySpec = Raw()
-    projections = Raw()
-    tuningConfig = Raw()
-    compactionRunner = Raw(lambda: {"type": "native"})
-
-    def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        yield from super().own_problems(data)
-        if text := one_of({name: data.get(name) for name in ("ioConfig", "interval", "segments")}):
-            yield None, text

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib
 
-from overlord.tasks.base import TaskType, task_types
+from overlord.tasks.base import ByItsSegments, TaskType, task_types
 
-__all__ = ["TaskType", "task_types"]
+__all__ = ["ByItsSegments", "TaskType", "task_types"]
 
-for _module in ("noop", "index", "unused"):
+for _module in ("noop", "index", "unused", "compact"):
     importlib.import_module(f"overlord.tasks.{_module}")

@@ -3,13 +3,19 @@
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from overlord.errors import TaskFailed
+from overlord.model.compaction_input import input_interval
 from overlord.model.granularity import Granularity
 from overlord.model.instant import parse_instant
 from overlord.model.interval import Interval
+from overlord.model.segment import DataSegment
+from overlord.model.timeline import visible
+from overlord.tasks.compact import Compaction
 from workers.context import TaskContext
 from workers.report import Report
+from workers.tasks.compact import run as compact_job
 from workers.tasks.index import run
 
 
@@ -47,7 +53,8 @@ class FakeOverlord:
 
     def segmentListUsed(self, action):
         asked = [Interval.parse(i) for i in action["intervals"]]
-        return [s for s in self.segments.values() if any(Interval.parse(s["interval"]).overlaps(i) for i in asked)]
+        used = visible(map(DataSegment.from_json, self.segments.values()))
+        return [s.to_json() for s in used if any(s.interval.overlaps(i) for i in asked)]
 
     def segmentAllocate(self, action):
         chunk = str(Granularity.parse(action["preferredSegmentGranularity"]).bucket(parse_instant(action["timestamp"])))
@@ -110,15 +117,16 @@ class Ingested:
         return sorted(str(p.relative_to(self.storage)) for p in self.storage.rglob("*") if p.is_file())
 
 
-def ingest(task, folder, *, overlord=None, memory_bytes=1 << 30, settings=None, task_id="t1"):
+def ingest(task, folder, *, overlord=None, memory_bytes=1 << 30, settings=None, task_id="t1", job=run):
     """Run `task` to its end; scratch, report and deep storage lie in `folder`."""
     overlord = overlord or FakeOverlord()
     folder = Path(folder)
     scratch = folder / f"scratch-{len(list(folder.glob('scratch-*')))}"
     scratch.mkdir(parents=True)
     storage = folder / "storage"
-    intervals = task["spec"]["dataSchema"].get("granularitySpec", {}).get("intervals") or []
-    granularity = task["spec"]["dataSchema"].get("granularitySpec", {}).get("segmentGranularity") or "DAY"
+    granularity_spec = task["spec"]["dataSchema"].get("granularitySpec", {}) if "spec" in task else {}
+    intervals = granularity_spec.get("intervals") or []
+    granularity = granularity_spec.get("segmentGranularity") or "DAY"
     for interval in intervals:  # as isReady takes them
         chunks = list(Granularity.parse(granularity).intervals(Interval.parse(interval)))
         overlord.lock(str(Interval(chunks[0].start, chunks[-1].end)))
@@ -137,11 +145,32 @@ def ingest(task, folder, *, overlord=None, memory_bytes=1 << 30, settings=None, 
     )
     error = None
     try:
-        run(ctx)
+        job(ctx)
     except TaskFailed as failure:
         error = failure.message
-    report.finish()
-    return Ingested(overlord, storage, json.loads((folder / "report.json").read_text()), error)
+    reported = json.loads((folder / "report.json").read_text()) if report.finish() else {}
+    return Ingested(overlord, storage, reported, error)
+
+
+def compaction(datasource="wiki", *, interval="1000/3000", **fields):
+    """A compact task as it is stored."""
+    io = {"type": "compact", "inputSpec": {"type": "interval", "interval": interval}, "dropExisting": False}
+    context = {"forceTimeChunkLock": True}
+    return {"type": "compact", "id": "t1", "dataSource": datasource, "ioConfig": io, "context": context} | fields
+
+
+def compact(folder, *, overlord, **fields):
+    """Run a compact task over what `overlord` has, under locks such as the scheduler takes."""
+    task = compaction(**fields)
+    within = input_interval(task["ioConfig"]["inputSpec"])
+    overlord.locks.clear()
+    used = visible(map(DataSegment.from_json, overlord.segments.values()))
+    for request in Compaction().lock_requests_among(
+        SimpleNamespace(payload=task, context=task["context"]),
+        lambda asked: [s for s in used if s.interval.overlaps(within)],
+    ):
+        overlord.lock(str(request.interval), request.type.value)
+    return ingest(task, folder, overlord=overlord, job=compact_job)
 
 
 def inline(data, *, intervals=None, io=None, tuning=None, context=None, dimensions=("page", "lang"), **more):

@@ -9,7 +9,8 @@ from overlord.errors import TaskFailed, UnknownKind
 from overlord.registry import Registry
 from workers.ingest.batch import Chunk
 from workers.ingest.formats import InputFormat, input_formats
-from workers.ingest.sources import InputSource, input_sources
+from workers.ingest.formats.base import RawChunk
+from workers.ingest.sources import Access, InputSource, RowSource, input_sources
 from workers.ingest.transform import Phase, Transform
 
 __all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed"]
@@ -31,6 +32,8 @@ class Input:
         The task's settings.
     phase, dimensions
         See `Transform`.
+    access : Access, optional
+        What sources such as `druid` need of the task.
 
     Raises
     ------
@@ -45,19 +48,36 @@ class Input:
         *,
         phase: Phase = "buildSegments",
         dimensions: bool = True,
+        access: Access | None = None,
     ) -> None:
         io_config = spec.get("ioConfig") or {}
         self.source: InputSource = _kind(input_sources, io_config, "inputSource").from_json(
             io_config["inputSource"], settings
         )
-        self.format: InputFormat = _kind(input_formats, io_config, "inputFormat").from_json(io_config["inputFormat"])
+        self.format: InputFormat | None = None
+        if isinstance(self.source, RowSource):
+            if access is not None:
+                self.source.bind(access)
+        else:
+            self.format = _kind(input_formats, io_config, "inputFormat").from_json(io_config["inputFormat"])
         self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
 
     def read(self, chunk_bytes: int) -> Iterator[Chunk]:
         """All rows, typed. Reading goes on in a thread while a chunk is worked on."""
-        objects = self.source.objects()
-        for chunk in self.format.read(objects, chunk_bytes=chunk_bytes, wanted=self.transform.inputs):
+        for chunk in self._raw(chunk_bytes):
             yield self.transform.apply(chunk)
+
+    @property
+    def segments_read(self) -> int | None:
+        """How many segments are read; None if they are no segments."""
+        return self.source.segments_read if isinstance(self.source, RowSource) else None
+
+    def _raw(self, chunk_bytes: int) -> Iterator[RawChunk]:
+        wanted = self.transform.inputs
+        if isinstance(self.source, RowSource):
+            return self.source.rows(chunk_bytes=chunk_bytes, wanted=wanted)
+        assert self.format is not None
+        return self.format.read(self.source.objects(), chunk_bytes=chunk_bytes, wanted=wanted)
 
 
 def read_typed(

@@ -192,8 +192,10 @@ class Ledger:
         if self.build_failure is not None:
             raise self.build_failure
 
-    def report(self, *, error: str | None = None, published: int | None = None) -> dict[str, Any]:
-        """The payload of `ingestionStatsAndErrors`; `published` once the task has succeeded."""
+    def report(
+        self, *, error: str | None = None, published: int | None = None, segments_read: int | None = None
+    ) -> dict[str, Any]:
+        """The payload of `ingestionStatsAndErrors`; `published` and `segments_read` once the task has succeeded."""
         nothing = Account(self._tolerance)
         build = nothing if error is not None and self.state == "DETERMINE_PARTITIONS" else self.build
         events = {"determinePartitions": self.determine.events, "buildSegments": build.events}
@@ -206,4 +208,6 @@ class Ledger:
             "segmentAvailabilityWaitTimeMs": 0,
             "recordsProcessed": {},
         }
+        if segments_read is not None:
+            payload["segmentsRead"] = segments_read
         return payload if published is None else payload | {"segmentsPublished": published}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from overlord.errors import TaskFailed
 from overlord.model.granularity import Granularity
@@ -17,16 +17,10 @@ from overlord.model.interval import Interval, condense
 from overlord.model.lock import batch_lock_type
 from overlord.model.segment import DataSegment
 from overlord.model.shard_spec import ShardSpec
+from workers.client import Actions as Actions
 from workers.ingest.building import BuiltSegment
 
 LOCK_TIMEOUT_MS = 300_000
-
-
-class Actions(Protocol):
-    """The action client."""
-
-    def submit(self, action: dict[str, Any], /) -> Any:
-        """Have an action performed and return its result."""
 
 
 def lock_type(context: Mapping[str, Any], *, append: bool) -> str:

@@ -13,9 +13,8 @@ from typing import Any, Self
 from overlord import faults
 from overlord.errors import TaskFailed
 from overlord.model.segment import DataSegment
-from workers.client import NoOverlord
+from workers.client import Actions, NoOverlord
 from workers.publish.base import LoadSpec, Pusher
-from workers.publish.claims import Actions
 
 PUBLISH = {"APPEND": "segmentTransactionalAppend", "REPLACE": "segmentTransactionalReplace"}
 TRIES = 5

@@ -180,6 +180,7 @@ class StringReader(ColumnReader):
         self._offsets = offsets
         self._index = index
         self.has_multiple_values = offsets is not None
+        self.indexed = index is not None
 
     def read(self, start: int, stop: int) -> pl.Series:
         if self._offsets is None:

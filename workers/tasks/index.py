@@ -21,8 +21,10 @@ from workers.ingest.account import Ledger, Tolerance
 from workers.ingest.batch import Chunk
 from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, Limits, SegmentBuilder
 from workers.ingest.partition import partitioning
+from workers.ingest.sources import Access
 from workers.publish import open_pusher
 from workers.publish.claims import LOCK_TIMEOUT_MS, Appending, Claims, Locks, Replacing, lock_type, tombstones
+from workers.publish.compaction_state import compaction_state, remember
 from workers.publish.transaction import Transaction
 from workers.tasks import jobs
 
@@ -39,7 +41,8 @@ def run(ctx: TaskContext) -> None:
     ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or counting)
     ctx.report.set("taskContext", ctx.context)
     try:
-        published = Ingestion(ctx, ledger).run()
+        ingestion = Ingestion(ctx, ledger)
+        published = ingestion.run()
     except OverlordError as failure:
         ctx.report.set(REPORT, ledger.report(error=failure.message))
         raise
@@ -47,7 +50,7 @@ def run(ctx: TaskContext) -> None:
         message = f"{failure.strerror or failure}: {failure.filename or ctx.dir}"
         ctx.report.set(REPORT, ledger.report(error=message))
         raise TaskFailed(message) from failure
-    ctx.report.set(REPORT, ledger.report(published=published))
+    ctx.report.set(REPORT, ledger.report(published=published, segments_read=ingestion.segments_read))
     ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
 
 
@@ -72,6 +75,7 @@ class Ingestion:
         self._lock_type = lock_type(ctx.context, append=self._append)
         self._locks = Locks(ctx.actions, self._lock_type)
         self._total_bytes: int | None = None
+        self.segments_read: int | None = None
         if data.get("projections"):
             ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
 
@@ -107,7 +111,7 @@ class Ingestion:
         """Build all rows; gives the chunks they lie in, as far as those are to be locked."""
         starts: set[int] = set()
         determining = self._ledger.state == "DETERMINE_PARTITIONS"
-        for chunk in self._chunks(Input(self._spec, self._ctx.settings)):
+        for chunk in self._chunks(Input(self._spec, self._ctx.settings, access=self._access)):
             times = chunk.batch.columns["__time"].to_numpy()
             keep = buckets.keep(times)
             if determining:
@@ -120,7 +124,9 @@ class Ingestion:
 
     def _determine(self) -> None:
         """A reading for the intervals alone."""
-        reading = Input(self._spec, self._ctx.settings, phase="determinePartitions", dimensions=False)
+        reading = Input(
+            self._spec, self._ctx.settings, phase="determinePartitions", dimensions=False, access=self._access
+        )
         buckets = Buckets(self._granularity)
         starts: set[int] = set()
         for chunk in self._chunks(reading):
@@ -130,10 +136,15 @@ class Ingestion:
         self._ledger.determined()
         self._lock({buckets.interval(start) for start in starts})
 
+    @property
+    def _access(self) -> Access:
+        return Access(actions=self._ctx.actions, scratch=self._ctx.dir)
+
     def _chunks(self, reading: Input) -> Iterator[Chunk]:
         sizes = [item.size for item in reading.source.objects()]
         known = [size for size in sizes if size is not None]
         self._total_bytes = sum(known) if len(known) == len(sizes) else None
+        self.segments_read = reading.segments_read
         self._report()
         for chunk in reading.read(chunk_bytes_for(self._ctx.memory_bytes)):
             if self._ctx.stopping.is_set():
@@ -188,6 +199,8 @@ class Ingestion:
             if self._drop and self._given and not self._append:
                 filled = [segment.interval for segment in segments]
                 payloads += tombstones(self._ctx.actions, self._datasource, buckets.given, filled, self._locks)
+            if self._ctx.context.get("storeCompactionState") in (True, "true"):
+                payloads = remember(payloads, compaction_state(self._spec))
             self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))
             transaction.publish(payloads, self._lock_type)
         return len(segments)

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from workers.ingest.sources import druid as druid
 from workers.ingest.sources import http as http
 from workers.ingest.sources import inline as inline
 from workers.ingest.sources import local as local
 from workers.ingest.sources.ahead import Block, blocks
-from workers.ingest.sources.base import ByteStream, InputObject, InputSource, SplitHint, input_sources
+from workers.ingest.sources.base import (
+    Access,
+    ByteStream,
+    InputObject,
+    InputSource,
+    RowSource,
+    SplitHint,
+    input_sources,
+)
 
-__all__ = ["Block", "ByteStream", "InputObject", "InputSource", "SplitHint", "blocks", "input_sources"]
+__all__ = [
+    "Access",
+    "Block",
+    "ByteStream",
+    "InputObject",
+    "InputSource",
+    "RowSource",
+    "SplitHint",
+    "blocks",
+    "input_sources",
+]

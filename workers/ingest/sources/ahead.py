@@ -10,12 +10,14 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from overlord.errors import TaskFailed
 from workers.ingest.sources.base import ByteStream, InputObject
 from workers.ingest.sources.compression import plain
 
 AHEAD = 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +41,19 @@ class Block:
 
 
 def blocks(objects: Iterable[InputObject], block_bytes: int) -> Generator[Block, None, None]:
-    """All bytes of all objects, in order.
+    """All bytes of all objects, in order; see `ahead`."""
+    return ahead(read_blocks(objects, block_bytes))
+
+
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items, made by a thread while the one before is worked on.
 
     Closing the iterator ends the thread. Errors of the thread come out here.
     """
-    ready: queue.Queue[Block | BaseException | None] = queue.Queue(AHEAD)
+    ready: queue.Queue[T | _Failed | None] = queue.Queue(AHEAD)
     stop = threading.Event()
 
-    def put(item: Block | BaseException | None) -> bool:
+    def put(item: T | _Failed | None) -> bool:
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.2)
@@ -57,22 +64,29 @@ def blocks(objects: Iterable[InputObject], block_bytes: int) -> Generator[Block,
 
     def work() -> None:
         try:
-            for block in read_blocks(objects, block_bytes):
-                if not put(block):
+            for item in items:
+                if not put(item):
                     return
             put(None)
         except BaseException as error:
-            put(error)
+            put(_Failed(error))
 
     thread = threading.Thread(target=work, name="read-ahead", daemon=True)
     thread.start()
     try:
         while (got := ready.get()) is not None:
-            if isinstance(got, BaseException):
-                raise got
+            if isinstance(got, _Failed):
+                raise got.error
             yield got
     finally:
         stop.set()
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """What the thread ended with."""
+
+    error: BaseException
 
 
 def read_blocks(objects: Iterable[InputObject], block_bytes: int) -> Iterator[Block]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from overlord.errors import TaskFailed
 from overlord.registry import Registry
+from workers.client import Actions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from workers.ingest.formats.base import RawChunk
 
 
 class ByteStream(Protocol):
@@ -86,6 +93,37 @@ class InputSource(ABC):
     @abstractmethod
     def splits(self, hint: SplitHint) -> Iterator[dict[str, Any]]:
         """The same objects as several smaller specs of this kind; one spec if it cannot be split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What a source may need of its task.
+
+    Attributes
+    ----------
+    actions : Actions
+    scratch : Path
+        Space for copies of input.
+    """
+
+    actions: Actions
+    scratch: Path
+
+
+class RowSource(InputSource):
+    """A source that gives rows itself, and so needs no format."""
+
+    @property
+    def segments_read(self) -> int | None:
+        """Segments of Druid's that it reads, for the report; None if it reads something else."""
+        return None
+
+    def bind(self, access: Access) -> None:
+        """What the task offers; called once, before anything is read."""
+
+    @abstractmethod
+    def rows(self, *, chunk_bytes: int, wanted: Collection[str] | None = None) -> Iterator[RawChunk]:
+        """All rows, as `InputFormat.read` would give them."""
 
 
 input_sources: Registry[type[InputSource]] = Registry("input source")

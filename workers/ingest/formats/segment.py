@@ -1,0 +1,171 @@
+"""Segments as rows: columns as arrays, a stretch of rows at a time, cut to the time that is wanted.
+
+Values come as the column has them: text, numbers, lists of text; `json` columns as objects; and complex metrics as
+their stored states (see `workers.segment.reader`), which combining aggregators take.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+
+from overlord.errors import TaskFailed
+from overlord.model.interval import Interval
+from overlord.model.segment import DataSegment
+from workers.ingest.formats.base import RawBatch, RawChunk
+from workers.ingest.sources.ahead import ahead
+from workers.publish.fetch import fetch
+from workers.segment.reader import TIME, SegmentReader
+
+BLOCK_ROWS = 65536
+"""Rows of the largest block of a column: stretches of so many decompress no block twice."""
+CELL_BYTES = 32
+"""What a value takes in memory, about."""
+
+
+class SegmentRows:
+    """Rows for messages and discovery; see `formats.base.Rows`."""
+
+    def __init__(self, columns: Mapping[str, pl.Series]) -> None:
+        self._columns = columns
+
+    @property
+    def declared(self) -> Collection[str]:
+        return self._columns.keys()
+
+    def event(self, row: int) -> dict[str, Any]:
+        values = {name: column.slice(row, 1).to_list()[0] for name, column in self._columns.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def raw(self, row: int) -> dict[str, Any]:
+        return self.event(row)
+
+    def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
+        return [name for name in self._columns if name not in known]
+
+
+def read_windows(
+    windows: Sequence[tuple[Interval, DataSegment]],
+    settings: Mapping[str, Any],
+    scratch: Path,
+    *,
+    chunk_bytes: int,
+    wanted: Collection[str] | None = None,
+    dimensions: Collection[str] | None = None,
+    metrics: Collection[str] | None = None,
+    condition: Mapping[str, Any] | None = None,
+) -> Iterator[RawChunk]:
+    """The rows of segments, each within its stretch of time, in the order given; tombstones have none.
+
+    Parameters
+    ----------
+    chunk_bytes : int
+        How much to hold at a time, about.
+    wanted, dimensions, metrics : collection of str, optional
+        The only columns that matter; the only dimensions, the only metrics to read.
+    condition : mapping, optional
+        A filter of Druid's.
+    """
+    source = _Windows(windows, settings, scratch, chunk_bytes, wanted, dimensions, metrics)
+    if condition is not None:
+        raise TaskFailed("inputSource.filter is not supported yet", where="spec.ioConfig.inputSource.filter")
+    return ahead(source.chunks())
+
+
+class _Windows:
+    """The reading of several segments, one after the other."""
+
+    def __init__(
+        self,
+        windows: Sequence[tuple[Interval, DataSegment]],
+        settings: Mapping[str, Any],
+        scratch: Path,
+        chunk_bytes: int,
+        wanted: Collection[str] | None,
+        dimensions: Collection[str] | None,
+        metrics: Collection[str] | None,
+    ) -> None:
+        self._windows = windows
+        self._settings = settings
+        self._scratch = scratch
+        self._chunk_bytes = chunk_bytes
+        self._wanted = wanted
+        self._dimensions = dimensions
+        self._metrics = metrics
+        self._files: tuple[str, ...] = ()
+
+    def chunks(self) -> Iterator[RawChunk]:
+        for window, segment in self._windows:
+            if not segment.tombstone:
+                self._files = (*self._files, str(segment.id))
+                yield from self._segment(window, segment)
+
+    def _segment(self, window: Interval, segment: DataSegment) -> Iterator[RawChunk]:
+        folder = self._scratch / f"fetched-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True)
+        try:
+            reader = SegmentReader(fetch(segment, self._settings, folder), scratch=folder)
+            left = segment.size  # counted with the first rows, as Druid does
+            for start, stop in self._stretches(reader):
+                yield self._chunk(reader, window, start, stop, left)
+                left = 0
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _stretches(self, reader: SegmentReader) -> Iterator[tuple[int, int]]:
+        cells = max(1, 4 * self._chunk_bytes // CELL_BYTES)
+        rows = max(1024, cells // (1 + len(self._names(reader))))
+        rows = max(BLOCK_ROWS, rows // BLOCK_ROWS * BLOCK_ROWS) if 2 * rows >= BLOCK_ROWS else rows
+        for start in range(0, reader.num_rows, rows):
+            yield start, min(start + rows, reader.num_rows)
+
+    def _names(self, reader: SegmentReader) -> list[str]:
+        names = [n for n in reader.dimensions if self._dimensions is None or n in self._dimensions]
+        names += [n for n in reader.metrics if self._metrics is None or n in self._metrics]
+        return [n for n in names if n != TIME and (self._wanted is None or n in self._wanted)]
+
+    def _chunk(self, reader: SegmentReader, window: Interval, start: int, stop: int, size: int) -> RawChunk:
+        times = reader.read(TIME, start, stop)
+        inside = _inside(times.to_numpy(), window)
+        lines = np.arange(start + 1, stop + 1, dtype=np.int64)
+        columns = {TIME: times}
+        if inside is None or inside.any():
+            columns |= {name: _raw(reader, name, start, stop) for name in self._names(reader)}
+        if inside is not None:
+            rows = np.flatnonzero(inside)
+            columns = {name: column.gather(rows) for name, column in columns.items()}
+            lines = lines[rows]
+        batch = RawBatch(
+            columns=columns,
+            file=np.full(len(lines), len(self._files) - 1, np.int32),
+            line=lines,
+            files=self._files,
+            rows=SegmentRows(columns),
+            uri=None,
+        )
+        return RawChunk(batch=batch, bytes=size)
+
+
+def _inside(times: npt.NDArray[np.int64], window: Interval) -> npt.NDArray[np.bool_] | None:
+    """Which rows lie in the stretch; None if all do."""
+    inside: npt.NDArray[np.bool_] = (times >= window.start) & (times < window.end)
+    return None if inside.all() else inside
+
+
+def _raw(reader: SegmentReader, name: str, start: int, stop: int) -> pl.Series:
+    """A column in the types of `formats.base`."""
+    column = reader.read(name, start, stop)
+    if column.dtype == pl.Float32:
+        return column.cast(pl.Float64)
+    kind = reader.column(name).type_name
+    if column.dtype == pl.String and kind != "STRING":
+        return pl.Series(name, [None if v is None else orjson.loads(v) for v in column], dtype=pl.Object)
+    return column
