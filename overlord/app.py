@@ -10,6 +10,7 @@ from overlord.api import (
     datasources,
     leader,
     locks,
+    metrics,
     pending_segments,
     status,
     supervisors,
@@ -32,6 +33,7 @@ BLUEPRINTS = (
     compaction,
     leader,
     status,
+    metrics,
 )
 
 
@@ -48,6 +50,7 @@ def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Fla
     app.extensions["services"] = services
     app.extensions["waiting"] = waiting or WaitingPool(4)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    metrics.install(app)
     wire.install(app)
     app.before_request(leader.to_leader)
     for module in BLUEPRINTS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from overlord.metrics.tasks import moved
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.task import TaskState
 from overlord.store import tasks as store
@@ -70,7 +71,7 @@ def move(
         The row after the move, with `from_state`; None when nothing was moved.
     """
     sources, to = MOVES[event]
-    return store.move(
+    row = store.move(
         tx,
         task_id,
         event=event,
@@ -85,3 +86,6 @@ def move(
         delay_ms=delay_ms,
         at=format_instant(now_ms()),
     )
+    if row is not None:
+        tx.after_commit(lambda: moved(event, row))
+    return row

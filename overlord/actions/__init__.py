@@ -10,6 +10,7 @@ import orjson
 
 from overlord.actions.base import PACKAGE, Call, actions, task_of
 from overlord.errors import BadRequest
+from overlord.metrics.tasks import acting
 
 if TYPE_CHECKING:
     from overlord.services import Services
@@ -44,7 +45,8 @@ def perform(
             f"[{', '.join(actions.names())}] (for POJO property 'action')",
             where="action.type",
         )
-    return actions[kind](Call(services=services, task=task_of(task), action=action, attempt=attempt))
+    with acting(kind):
+        return actions[kind](Call(services=services, task=task_of(task), action=action, attempt=attempt))
 
 
 def perform_json(services: Services, task: bytes, action: Mapping[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from overlord.actions.base import Call, actions, refused
 from overlord.actions.coverage import check_locks
 from overlord.actions.segments import given_segments
 from overlord.errors import ActionFailed
+from overlord.metrics.tasks import published
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.interval import Interval
 from overlord.model.lock import LockType, TaskLock
@@ -123,6 +124,7 @@ class _Publish:
                 "errorMsg": None,
             }
             store.note_publish(tx, self.task.id, key, result)
+            tx.after_commit(lambda: published(self.datasource, (segment.size for segment in inserted)))
             faults.point("before_publish_commit")
         return result
 

@@ -11,6 +11,7 @@ from overlord import actions
 from overlord.api.wire import answer, json_object, services, waiting
 from overlord.errors import BadRequest, Unavailable
 from overlord.http import client_gone
+from overlord.metrics.tasks import lock_waited
 
 bp = Blueprint("actions", __name__, url_prefix="/druid/indexer/v1")
 
@@ -38,7 +39,7 @@ def _perform(task: dict[str, Any], wanted: dict[str, Any]) -> Any:
     if result is not None:
         return result
     with waiting().permit():
-        return _wait(task, wanted, timeout_ms / 1000 if timeout_ms > 0 else float("inf"))
+        return lock_waited(lambda: _wait(task, wanted, timeout_ms / 1000 if timeout_ms > 0 else float("inf")))
 
 
 def _attempt() -> int | None:

@@ -11,7 +11,7 @@ from overlord.errors import NoBody
 bp = Blueprint("leader", __name__, url_prefix="/druid/indexer/v1")
 
 OWN = frozenset({"leader.leader", "leader.is_leader"})
-OWN_BLUEPRINTS = frozenset({"status"})
+OWN_BLUEPRINTS = frozenset({"status", "metrics", "openapi"})
 
 
 @bp.get("/leader")

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from overlord.metrics.catalog import COUNT, METRICS, TIME
 
-__all__ = ["CONTENT_TYPE_LATEST", "METRICS", "Gauge", "Meters", "count", "observe", "page", "timed"]
+__all__ = ["CONTENT_TYPE_LATEST", "METRICS", "OTHER", "Gauge", "Meters", "count", "observe", "page", "timed"]
 
 MOST_VALUES = 200
 OTHER = "other"

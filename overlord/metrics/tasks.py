@@ -1,12 +1,16 @@
-"""What a task's moves and publishes say in numbers."""
+"""What moves, actions and publishes of tasks say in numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from overlord import metrics
 from overlord.model.instant import now_ms, parse_instant
+
+T = TypeVar("T")
 
 
 def moved(event: str, row: Mapping[str, Any]) -> None:
@@ -20,6 +24,26 @@ def moved(event: str, row: Mapping[str, Any]) -> None:
         metrics.count("task/success/count" if row["state"] == "SUCCESS" else "task/failed/count", **who)
         if row["from_state"] == "RUNNING":
             metrics.observe("task/run/time", _since(row["started_date"]), taskStatus=row["state"], **who)
+
+
+@contextmanager
+def acting(kind: str) -> Iterator[None]:
+    """An action of a task is being performed."""
+    try:
+        with metrics.timed("task/action/run/time", taskActionType=kind):
+            yield
+    except Exception:
+        metrics.count("task/action/failed/count", taskActionType=kind)
+        raise
+
+
+def lock_waited(wait: Callable[[], T]) -> T:
+    """Wait for a lock."""
+    begun = time.perf_counter()
+    lock = wait()
+    outcome = "gaveUp" if lock is None else "granted"
+    metrics.observe("lock/wait/time", time.perf_counter() - begun, outcome=outcome)
+    return lock
 
 
 def published(datasource: str, sizes: Iterable[int]) -> None:

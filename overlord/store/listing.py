@@ -187,6 +187,11 @@ def _ended_page(tx: Transaction, wanted: Wanted, shared: Row) -> Iterator[_Keyed
             yield (row[7], row[0]), status
 
 
+def sizes(tx: Transaction) -> list[tuple[str, str, int]]:
+    """State, datasource and number of unfinished tasks."""
+    return [(row["state"], row["datasource"], row["size"]) for row in tx.all("listing.sizes")]
+
+
 # ---------------------------------------------------------------- single tasks
 
 

@@ -87,6 +87,11 @@ ORDER BY CASE WHEN NOT %(descending)s::bool THEN sort_key END,
          CASE WHEN %(descending)s::bool THEN id END COLLATE "C" DESC
 LIMIT %(limit)s::bigint
 
+-- sizes --
+SELECT state, datasource, count(*) AS size FROM {ovl_tasks}
+WHERE state IN ('WAITING', 'PENDING', 'RUNNING')
+GROUP BY state, datasource
+
 -- some --
 -- Tasks by id, with what we know of them beyond the stock row.
 SELECT t.id, t.created_date, t.datasource, t.type, t.group_id, t.active, t.status_payload,

@@ -7,10 +7,11 @@ import threading
 
 import numpy as np
 import pytest
-from .test_builder import DAY, T0, batch, build, schema
 
 from workers.ingest.building import spread as spreading
 from workers.segment.errors import SegmentError
+
+from .test_builder import DAY, T0, batch, build, schema
 
 DAYS = 40
 
