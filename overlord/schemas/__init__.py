@@ -19,7 +19,7 @@ from overlord.schemas.supervisors import load_supervisor, stored_supervisor
 from overlord.schemas.task import TASK, TaskShape, task_kinds
 from overlord.tasks import task_types
 
-for _module in ("kafka", "autocompact"):
+for _module in ("kafka", "autocompact", "scheduled"):
     importlib.import_module(f"overlord.schemas.{_module}")
 
 __all__ = ["load_supervisor", "load_task", "stored_supervisor", "task_from_payload"]

@@ -51,6 +51,9 @@ class Supervisor(ABC):
         assert self.spec.id is not None
         return self.spec.id
 
+    def check(self) -> None:  # noqa: B027 - most kinds have nothing to add
+        """Refuse (`BadRequest`) a spec that was posted or resumed; not called when a leader starts what is stored."""
+
     @abstractmethod
     def start(self) -> None:
         """Begin, and return soon: work goes on in threads of its own. A suspended spec is started too."""

@@ -258,6 +258,7 @@ class SupervisorManager:
 
     def _replace(self, old: Supervisor | None, spec: SupervisorSpec, *, version: bool, audit: AuditInfo | None) -> None:
         new = self._make(spec)
+        new.check()
         self._write(new.id, spec, version=version, audit=audit)
         if old is not None:
             _stop(old, True)
@@ -305,5 +306,5 @@ def _stop(supervisor: Supervisor, graceful: bool) -> None:
         _log.exception("supervisor[%s] did not stop well", supervisor.id)
 
 
-for _module in ("noop", "autocompact", "kafka"):
+for _module in ("noop", "autocompact", "scheduled", "kafka"):
     importlib.import_module(f"overlord.supervisors.{_module}")
