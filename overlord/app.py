@@ -8,6 +8,7 @@ from overlord.api import (
     actions,
     compaction,
     datasources,
+    explain,
     leader,
     locks,
     metrics,
@@ -24,6 +25,7 @@ from overlord.services import Services
 
 BLUEPRINTS = (
     tasks,
+    explain,
     actions,
     supervisors,
     workers,

@@ -104,6 +104,11 @@ class TaskQueue:
         self._draining = True
         self._scheduler.drain()
 
+    @property
+    def draining(self) -> bool:
+        """Whether it starts nothing more."""
+        return self._draining
+
     def wake(self) -> None:
         """Look again at what could start: a worker or its configuration has changed."""
         self._scheduler.wake(configuration=True)
