@@ -125,6 +125,7 @@ class Line:
         self.logs = TaskLogs(open_store(self.settings), self.runner)
         self.queue = self._queue()
         self.leads = False
+        self.app = None
 
     def _queue(self):
         self.signals = Signals()
@@ -140,6 +141,7 @@ class Line:
         """What a crash leaves is the database: another queue takes it up."""
         self.queue.stop()
         self.queue = self._queue()
+        self.app = None
         self.lead()
 
     def close(self):
@@ -148,6 +150,12 @@ class Line:
         self.db.close()
 
     def client(self):
+        """For one thread."""
+        if self.app is None:
+            self.app = self._app()
+        return self.app.test_client()
+
+    def _app(self):
         leader = SimpleNamespace(is_leader=lambda: True, url=lambda: None)
         parts = SimpleNamespace(
             settings=self.settings,
@@ -158,7 +166,7 @@ class Line:
             leader=leader,
             signals=self.signals,
         )
-        return create_app(parts).test_client()
+        return create_app(parts)
 
     def submit(self, task_id, **fields):
         body = {"type": "noop", "id": task_id, **fields}

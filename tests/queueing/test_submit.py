@@ -61,6 +61,8 @@ def test_a_repeated_id_without_the_key_is_druids_own_answer(line):
 
 
 def test_submits_at_the_same_time_make_one_task(line):
+    line.client()
+
     def send(_):
         return line.client().post(TASK, json=noop(), headers={"Idempotency-Key": "k"}).json["task"]
 
