@@ -11,6 +11,7 @@ from overlord.registry import Registry
 from overlord.schemas.base import (
     AnyShape,
     Flag,
+    Inside,
     IntervalText,
     Kinds,
     ListOf,
@@ -132,6 +133,20 @@ class CombiningSource(Shape):
             yield "delegates", "Must specify atleast one delegate inputSource"
 
 
+class WindowedSegment(Shape):
+    """A segment, and the stretches of time in which its rows are wanted."""
+
+    java = "org.apache.druid.indexing.input.WindowedSegmentId"
+
+    segmentId = Text()
+    intervals = ListOf(IntervalText())
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        for name in ("segmentId", "intervals"):
+            if name in data and data[name] is None:
+                yield name, f"null {name}"
+
+
 @input_source_kinds.add("druid")
 class DruidSource(Shape):
     """Segments of a datasource."""
@@ -141,7 +156,7 @@ class DruidSource(Shape):
 
     dataSource = Text()
     interval = IntervalText()
-    segments = ListOf(Raw())
+    segments = ListOf(Inside(WindowedSegment))
     filter = filter_field()
     dimensions = ListOf(Text())
     metrics = ListOf(Text())

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+from overlord.model.interval import Interval
 from overlord.registry import Registry
 from overlord.schemas.base import (
     Flag,
@@ -70,6 +72,13 @@ class ArbitraryGranularitySpec(Shape):
     intervals = ListOf(IntervalText(), list)
     rollup = Flag(True)
     queryGranularity = GranularityJson(lambda: {"type": "none"})
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        intervals = sorted({Interval.parse(text) for text in data.get("intervals", ())})
+        for before, after in pairwise(intervals):
+            if before.overlaps(after):
+                yield "intervals", f"Overlapping intervals: {before}, {after}"
+                return
 
 
 GRANULARITY_SPEC = "org.apache.druid.indexer.granularity.GranularitySpec"

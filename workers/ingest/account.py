@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from overlord.errors import TaskFailed
 from workers.ingest.batch import BadRow, Chunk, RowStats
+from workers.publish.availability import Availability
 
 UNLIMITED = 2**31 - 1
 
@@ -145,6 +146,8 @@ class Ledger:
         self.build = Account(tolerance)
         self.state = "DETERMINE_PARTITIONS" if determining else "BUILD_SEGMENTS"
         self.build_failure: TooManyBadRows | None = None
+        self.segments_read: int | None = None
+        self.availability = Availability()
 
     def add(self, chunk: Chunk, keep: npt.NDArray[np.bool_] | None, *, build: bool = True) -> bool:
         """Count a chunk in the phases it passes.
@@ -192,10 +195,8 @@ class Ledger:
         if self.build_failure is not None:
             raise self.build_failure
 
-    def report(
-        self, *, error: str | None = None, published: int | None = None, segments_read: int | None = None
-    ) -> dict[str, Any]:
-        """The payload of `ingestionStatsAndErrors`; `published` and `segments_read` once the task has succeeded."""
+    def report(self, *, error: str | None = None, published: int | None = None) -> dict[str, Any]:
+        """The payload of `ingestionStatsAndErrors`; `published` once the task has succeeded."""
         nothing = Account(self._tolerance)
         build = nothing if error is not None and self.state == "DETERMINE_PARTITIONS" else self.build
         events = {"determinePartitions": self.determine.events, "buildSegments": build.events}
@@ -204,10 +205,11 @@ class Ledger:
             "unparseableEvents": events if any(events.values()) else {},
             "rowStats": {"determinePartitions": asdict(self.determine.stats), "buildSegments": asdict(build.stats)},
             "errorMsg": error,
-            "segmentAvailabilityConfirmed": False,
-            "segmentAvailabilityWaitTimeMs": 0,
+            "segmentAvailabilityConfirmed": self.availability.confirmed,
+            "segmentAvailabilityWaitTimeMs": self.availability.waited_ms,
             "recordsProcessed": {},
         }
-        if segments_read is not None:
-            payload["segmentsRead"] = segments_read
-        return payload if published is None else payload | {"segmentsPublished": published}
+        if published is None:
+            return payload
+        read = {} if self.segments_read is None else {"segmentsRead": self.segments_read}
+        return payload | read | {"segmentsPublished": published}

@@ -8,6 +8,7 @@ when appending do chunks depend on what the Overlord allocates under the lock: t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from workers.context import TaskContext
 from workers.ingest import Input, chunk_bytes_for
 from workers.ingest.account import Ledger, Tolerance
 from workers.ingest.batch import Chunk
-from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, Limits, SegmentBuilder
+from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, FixedBuckets, Limits, SegmentBuilder
 from workers.ingest.partition import partitioning
 from workers.ingest.sources import Access
 from workers.publish import open_pusher
+from workers.publish.availability import wait_until_served
 from workers.publish.claims import LOCK_TIMEOUT_MS, Appending, Claims, Locks, Replacing, lock_type, tombstones
 from workers.publish.compaction_state import compaction_state, remember
 from workers.publish.transaction import Transaction
@@ -41,8 +43,7 @@ def run(ctx: TaskContext) -> None:
     ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or counting)
     ctx.report.set("taskContext", ctx.context)
     try:
-        ingestion = Ingestion(ctx, ledger)
-        published = ingestion.run()
+        published = Ingestion(ctx, ledger).run()
     except OverlordError as failure:
         ctx.report.set(REPORT, ledger.report(error=failure.message))
         raise
@@ -50,7 +51,7 @@ def run(ctx: TaskContext) -> None:
         message = f"{failure.strerror or failure}: {failure.filename or ctx.dir}"
         ctx.report.set(REPORT, ledger.report(error=message))
         raise TaskFailed(message) from failure
-    ctx.report.set(REPORT, ledger.report(published=published, segments_read=ingestion.segments_read))
+    ctx.report.set(REPORT, ledger.report(published=published))
     ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
 
 
@@ -68,6 +69,7 @@ class Ingestion:
         self._datasource: str = data["dataSource"]
         self._append = bool(io.get("appendToExisting"))
         self._drop = bool(io.get("dropExisting"))
+        self._fixed = granularity.get("type") == "arbitrary"
         self._granularity = Granularity.parse(granularity.get("segmentGranularity") or "DAY")
         self._given = [Interval.parse(text) for text in granularity.get("intervals") or []]
         self._schema = BuildSchema.from_spec(spec, ctx.context, ctx.settings)
@@ -75,7 +77,6 @@ class Ingestion:
         self._lock_type = lock_type(ctx.context, append=self._append)
         self._locks = Locks(ctx.actions, self._lock_type)
         self._total_bytes: int | None = None
-        self.segments_read: int | None = None
         if data.get("projections"):
             ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
 
@@ -86,13 +87,19 @@ class Ingestion:
         claims: Claims
         buckets: Buckets
         if self._append:
+            if self._fixed:
+                raise TaskFailed(
+                    "appendToExisting needs time chunks of one granularity: a granularitySpec of type uniform, "
+                    "not arbitrary",
+                    where="spec.dataSchema.granularitySpec.type",
+                )
             if not self._given:
                 self._determine()
             claims = self._appending()
             buckets = AllocatedBuckets(self._granularity, self._given, claims.allocate)
         else:
             claims = Replacing(self._datasource, self._locks)
-            buckets = Buckets(self._granularity, self._given)
+            buckets = FixedBuckets(self._given) if self._fixed else Buckets(self._granularity, self._given)
         builder = SegmentBuilder(
             self._schema,
             buckets,
@@ -101,7 +108,7 @@ class Ingestion:
             limits=Limits.of(self._tuning, self._ctx.memory_bytes),
         )
         chunks = self._read(builder, buckets)
-        if not self._append and not self._given:
+        if not self._append and not self._given and chunks:
             self._lock(chunks)
         return self._publish(builder, claims, buckets)
 
@@ -114,7 +121,7 @@ class Ingestion:
         for chunk in self._chunks(Input(self._spec, self._ctx.settings, access=self._access)):
             times = chunk.batch.columns["__time"].to_numpy()
             keep = buckets.keep(times)
-            if determining:
+            if determining and not self._fixed:
                 starts.update(np.unique(buckets.starts(times)).tolist())
             if self._ledger.add(chunk, keep):
                 builder.add(chunk.batch if keep is None else chunk.batch.select(keep))
@@ -144,7 +151,7 @@ class Ingestion:
         sizes = [item.size for item in reading.source.objects()]
         known = [size for size in sizes if size is not None]
         self._total_bytes = sum(known) if len(known) == len(sizes) else None
-        self.segments_read = reading.segments_read
+        self._ledger.segments_read = reading.segments_read
         self._report()
         for chunk in reading.read(chunk_bytes_for(self._ctx.memory_bytes)):
             if self._ctx.stopping.is_set():
@@ -203,4 +210,14 @@ class Ingestion:
                 payloads = remember(payloads, compaction_state(self._spec))
             self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))
             transaction.publish(payloads, self._lock_type)
+        self._wait(payloads)
         return len(segments)
+
+    def _wait(self, published: list[dict[str, Any]]) -> None:
+        """Until the segments are served, as long as the spec allows."""
+        timeout_ms = int(self._tuning.get("awaitSegmentAvailabilityTimeoutMillis") or 0)
+        if timeout_ms > 0 and published:
+            self._ledger.state = "SEGMENT_AVAILABILITY_WAIT"
+            self._report()
+            url = self._ctx.settings.get("ovl.coordinator.url")
+            self._ledger.availability = wait_until_served(published, url, timeout_ms, self._ctx.stopping)

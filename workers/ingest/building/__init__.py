@@ -6,9 +6,9 @@ segment of a stretch of rows; `builder` drives them.
 
 from __future__ import annotations
 
-from workers.ingest.building.buckets import AllocatedBuckets, Buckets
+from workers.ingest.building.buckets import AllocatedBuckets, Buckets, FixedBuckets
 from workers.ingest.building.builder import Limits, SegmentBuilder
 from workers.ingest.building.emit import BuiltSegment
 from workers.ingest.building.schema import BuildSchema
 
-__all__ = ["AllocatedBuckets", "Buckets", "BuildSchema", "BuiltSegment", "Limits", "SegmentBuilder"]
+__all__ = ["AllocatedBuckets", "Buckets", "BuildSchema", "BuiltSegment", "FixedBuckets", "Limits", "SegmentBuilder"]

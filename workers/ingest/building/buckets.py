@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlord.errors import TaskFailed
-from overlord.model.granularity import AllGranularity, Granularity
+from overlord.model.granularity import ALL, AllGranularity, Granularity
 from overlord.model.instant import format_instant
 from overlord.model.interval import Interval, condense
 
@@ -61,6 +61,33 @@ class Buckets:
         if start not in self._known:
             self._known[start] = self._granularity.bucket(start)
         return self._known[start]
+
+
+class FixedBuckets(Buckets):
+    """Chunks that are given one by one and need not be of one length; rows outside are not wanted.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        None overlaps another.
+    """
+
+    def __init__(self, intervals: Iterable[Interval]) -> None:
+        super().__init__(ALL)
+        self.given = sorted(set(intervals))
+        self._wanted = condense(self.given)
+        self._known = {chunk.start: chunk for chunk in self.given}
+        self._starts = np.array([chunk.start for chunk in self.given], np.int64)
+
+    def keep(self, times: Times) -> npt.NDArray[np.bool_] | None:
+        """Which rows lie in a chunk."""
+        return super().keep(times) if self.given else np.zeros(len(times), np.bool_)
+
+    def starts(self, times: Times) -> Times:
+        """Start of each row's chunk; of the next one or the first for rows that lie in none."""
+        if not self.given:
+            return np.zeros(len(times), np.int64)
+        return self._starts[np.maximum(np.searchsorted(self._starts, times, side="right") - 1, 0)]
 
 
 class AllocatedBuckets(Buckets):
