@@ -13,6 +13,7 @@ from overlord.api import (
     locks,
     metrics,
     pending_segments,
+    sampler,
     status,
     supervisors,
     tasks,
@@ -23,6 +24,7 @@ from overlord.api import (
 from overlord.http import HttpServer, WaitingPool
 from overlord.services import Services
 
+<<<<<<< HEAD
 BLUEPRINTS = (
     tasks,
     explain,
@@ -37,6 +39,9 @@ BLUEPRINTS = (
     status,
     metrics,
 )
+=======
+BLUEPRINTS = (tasks, actions, sampler, workers, pending_segments, locks, datasources, leader, status)
+>>>>>>> 869e149 (Sampler: first rows read by helper processes that the nursery forks, in Druid's shapes)
 
 
 def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Flask:

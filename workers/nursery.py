@@ -6,12 +6,13 @@ Protocol, over a SEQPACKET socket whose other end the runner holds; each message
 runner to nursery                                     nursery to runner
 ====================================================  ======================================================
 `{"folder": attempt folder}`: fork                    `{"ready": true}`: imports are done
+`{"ask": folder of a question}`: fork (`workers.asks`)
 ..                                                    `{"forked": folder, "pid": n}`
 ..                                                    `{"exited": folder, "pid": n, "status": wait status}`
 ====================================================  ======================================================
 
-Each wait status is first written to the attempt's `exit.json`, so that it outlives the Overlord. When the socket
-closes, the Overlord is gone: the nursery stays until its last child has ended, and then ends too.
+Each wait status is first written to the attempt's `exit.json`, so that it outlives the Overlord (a question's is not).
+When the socket closes, the Overlord is gone: the nursery stays until its last child has ended, and then ends too.
 
 Why not the standard library's forkserver: there the exit status goes to the parent alone, and is lost with it.
 polars is only imported here; a fork after it has run hangs.
@@ -42,6 +43,7 @@ class Nursery:
     def __init__(self, runner: socket.socket) -> None:
         self._runner: socket.socket | None = runner
         self._children: dict[int, Path] = {}
+        self._questions: set[int] = set()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -75,17 +77,20 @@ class Nursery:
             self._runner.close()
             self._runner = None
             return
-        self._fork(Path(orjson.loads(message)["folder"]))
+        asked = orjson.loads(message)
+        self._fork(Path(asked.get("folder") or asked["ask"]), question="ask" in asked)
 
-    def _fork(self, folder: Path) -> None:
+    def _fork(self, folder: Path, *, question: bool) -> None:
         pid = os.fork()
         if pid == 0:
-            self._child(folder)
+            self._child(folder, question)
         self._children[pid] = folder
+        if question:
+            self._questions.add(pid)
         self._tell({"forked": str(folder), "pid": pid})
 
-    def _child(self, folder: Path) -> None:
-        """In the child: drop what is the nursery's and become the attempt. Does not return."""
+    def _child(self, folder: Path, question: bool) -> None:
+        """In the child: drop what is the nursery's and become the attempt, or answer. Does not return."""
         code = 70
         try:
             signal.set_wakeup_fd(-1)
@@ -96,9 +101,10 @@ class Nursery:
             if self._runner is not None:
                 self._runner.close()
             gc.enable()
+            from workers.asks import answer_in
             from workers.main import run
 
-            code = run(folder)
+            code = answer_in(folder) if question else run(folder)
         except BaseException:
             import traceback
 
@@ -126,12 +132,14 @@ class Nursery:
                 self._record(folder, pid, status, usage.ru_maxrss)
 
     def _record(self, folder: Path, pid: int, status: int, max_rss_kb: int) -> None:
-        try:
-            write_json(
-                folder / "exit.json", {"pid": pid, "status": status, "at": time.time(), "max_rss_kb": max_rss_kb}
-            )
-        except OSError as error:
-            print(f"{folder}/exit.json: {error}", file=sys.stderr, flush=True)
+        end = {"pid": pid, "status": status, "at": time.time(), "max_rss_kb": max_rss_kb}
+        if pid in self._questions:
+            self._questions.discard(pid)
+        else:
+            try:
+                write_json(folder / "exit.json", end)
+            except OSError as error:
+                print(f"{folder}/exit.json: {error}", file=sys.stderr, flush=True)
         self._tell({"exited": str(folder), "pid": pid, "status": status})
 
     def _tell(self, message: dict[str, Any]) -> None:
@@ -160,10 +168,12 @@ def preload() -> None:
             importlib.import_module(name)
         except ImportError as error:  # an extra that is not installed
             print(f"not preloaded: {error}", file=sys.stderr, flush=True)
-    import workers.main  # noqa: F401
-    from workers.tasks import load_all
+    import workers.asks
+    import workers.main
+    import workers.tasks
 
-    load_all()
+    workers.asks.load_all()
+    workers.tasks.load_all()
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,6 +144,17 @@ class Runner(Protocol):
 
     def take_report(self, task_id: str, attempt: int, report: bytes) -> None:
         """Keep the report so far of a worker that does not share a disk with us."""
+
+    def ask(self, kind: str, body: Mapping[str, Any], timeout_s: float) -> bytes:
+        """Have a question answered by a process of its own, which takes no slot; gives the JSON of the answer.
+
+        Raises
+        ------
+        NoAnswer
+            What came instead: the words of who tried, or how its process ended.
+        Unavailable
+            Too many ask at the same time.
+        """
 
     def open(self) -> None:
         """Begin to work."""

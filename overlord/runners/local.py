@@ -26,6 +26,7 @@ from overlord.model.host import ProcessIdentity, signal_group
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.task import Location
 from overlord.runners import memory
+from overlord.runners.asking import Asking
 from overlord.runners.base import Exit, Found, Launch, runners
 from overlord.runners.folders import TaskFolders, end_of, killed_for, log_tail, wait_status_of
 from workers.files import read_json, write_atomically, write_json
@@ -95,6 +96,13 @@ class LocalRunner:
         self._capacity = int(settings["druid.worker.capacity"])
         self._limit = int(settings["ovl.task.memoryBytes"])
         self._folders = TaskFolders(Path(settings["druid.indexer.task.baseTaskDir"]))
+        self._asking = Asking(
+            self._folders.root / ".asks",
+            self._send_message,
+            self._for_workers(),
+            most=int(settings["ovl.ask.processes"]),
+            memory_bytes=int(settings["ovl.ask.memoryBytes"]),
+        )
         self._slots: dict[str, _Slot] = {}
         self._elsewhere: dict[str, Path] = {}  # folders of tasks taken over from a server with a folder of its own
         self._lock = threading.RLock()
@@ -113,6 +121,7 @@ class LocalRunner:
     def open(self) -> None:
         """Start the nursery and the watch."""
         self._folders.create()
+        self._asking.sweep()
         self._selector.register(self._wake_read, selectors.EVENT_READ, "wake")
         with self._lock:
             self._spawn_nursery()
@@ -308,6 +317,10 @@ class LocalRunner:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(folder / "report.json", report)
 
+    def ask(self, kind: str, body: Mapping[str, Any], timeout_s: float) -> bytes:
+        """See `Runner.ask`."""
+        return self._asking.ask(kind, body, timeout_s)
+
     def pids(self) -> dict[str, int]:
         """Process of each attempt that has one, for tests and diagnosis."""
         with self._lock:
@@ -317,7 +330,6 @@ class LocalRunner:
 
     def _write_folder(self, folder: Path, launch: Launch) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        subset = {name: value for name, value in self._settings.items() if name.startswith(_WORKER_SETTINGS)}
         self._write_url(folder)
         write_atomically(folder / "task.json", launch.payload)
         write_json(
@@ -333,9 +345,12 @@ class LocalRunner:
                 "required_capacity": launch.required_capacity,
                 "memory_bytes": self._limit,
                 "heartbeat_ms": self._settings["ovl.task.heartbeat"],
-                "settings": subset,
+                "settings": self._for_workers(),
             },
         )
+
+    def _for_workers(self) -> dict[str, Any]:
+        return {name: value for name, value in self._settings.items() if name.startswith(_WORKER_SETTINGS)}
 
     def _write_url(self, folder: Path) -> None:
         write_atomically(folder / "overlord.url", f"{self._url()}\n".encode())
@@ -453,6 +468,12 @@ class LocalRunner:
             _log.warning("The nursery cannot be asked for task[%s]: %s", slot.task_id, error)
             self._wake()
 
+    def _send_message(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            if self._nursery is None:
+                raise OSError("there is no nursery")
+            self._nursery.socket.send(orjson.dumps(message))
+
     def _hear_nursery(self) -> None:
         nursery = self._nursery
         if nursery is None:
@@ -475,6 +496,8 @@ class LocalRunner:
             self._nursery_failures = 0
             _log.info("Nursery %d is warm after %.1f s", nursery.process.pid, time.monotonic() - nursery.started_at)
             return
+        if self._asking.heard(message):
+            return
         folder = Path(message.get("forked") or message["exited"])
         with self._lock:
             slot = next((slot for slot in self._slots.values() if slot.folder == folder), None)
@@ -493,6 +516,7 @@ class LocalRunner:
         nursery.socket.close()
         code = nursery.process.wait()
         _log.error("The nursery ended with code %s; starting another", code)
+        self._asking.lost()
         self._nursery_failures += 0 if nursery.ready else 1
         with self._lock:
             self._nursery = None

@@ -131,9 +131,25 @@ def shape(kind: type[Shape]) -> Shape:
 def load(kind: type[Shape], value: Any) -> dict[str, Any]:
     """Load an object, or raise marshmallow's ValidationError with the faults below it."""
     if not isinstance(value, Mapping):
-        raise fault(f"Cannot construct instance of `{kind.java}` from {token(value)}")
+        raise fault(no_creator(kind.java, value))
     loaded: dict[str, Any] = shape(kind).load(value)
     return loaded
+
+
+def no_creator(java: str, value: Any) -> str:
+    """Jackson's text for a value that no object can be made of."""
+    if isinstance(value, list):
+        return f"Cannot deserialize value of type `{java}` from {token(value)}"
+    if isinstance(value, bool):
+        kind, shown = "boolean/Boolean", f"boolean value ({str(value).lower()})"
+    elif isinstance(value, int | float):
+        kind, shown = "int/Int" if isinstance(value, int) else "double/Double", f"Number value ({value})"
+    else:
+        kind, shown = "String", f"String value ('{value}')"
+    return (
+        f"Cannot construct instance of `{java}` (although at least one Creator exists): "
+        f"no {kind}-argument constructor/factory method to deserialize from {shown}"
+    )
 
 
 def token(value: Any) -> str:
@@ -414,7 +430,7 @@ def unknown_type(name: Any, java: str, known: list[str], suffix: str = "") -> Fa
     near = difflib.get_close_matches(shown, known, n=1)
     return Fault(
         f"Please make sure to load all the necessary extensions and jars with type '{shown}' on 'druid/overlord' "
-        f"service. Could not resolve type id '{shown}' as a subtype of `{java}`: "
+        f"service. Could not resolve type id '{shown}' as a subtype of `{java}` "
         f"known type ids = [{', '.join(sorted(known))}]{suffix}",
         hint=f"did you mean '{near[0]}'?" if near else None,
     )

@@ -15,11 +15,11 @@ from overlord.schemas.metrics import metric_inputs, metric_name, metrics_spec
 from overlord.schemas.names import problem_of
 from overlord.schemas.time import TimestampSpec, granularity_spec
 from overlord.schemas.transforms import transform_spec
-from overlord.schemas.tuning import TUNING, tuning_kinds
+from overlord.schemas.tuning import tuning_kinds
 
 io_kinds: Kinds = Registry("io config")
-_IO = "org.apache.druid.segment.indexing.IOConfig"
 _TASK = "org.apache.druid.indexing.common.task."
+_PARALLEL = _TASK + "batch.parallel.ParallelIndex"
 
 
 class DataSchema(Shape):
@@ -41,8 +41,11 @@ class DataSchema(Shape):
             yield "dataSource", text
         columns = [each["name"] for each in (data.get("dimensionsSpec") or {}).get("dimensions", ())]
         metrics = [name for each in data.get("metricsSpec") or () if (name := metric_name(each)) is not None]
+        if data.get("dimensionsSpec") is not None and data.get("timestampSpec", "") is None:
+            yield "timestampSpec", "timestampSpec"
         if twice := duplicates([*dict.fromkeys(columns), *metrics]):
-            yield None, f"Cannot specify a column more than once: [{', '.join(twice)}]"
+            seen = (f"[{name}] seen in {_seen(name, columns, metrics)}" for name in sorted(twice))
+            yield None, f"Cannot specify a column more than once: {'; '.join(seen)}"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
         """Columns that are no dimensions unless they are listed as such are excluded, as Druid computes it."""
@@ -56,6 +59,15 @@ class DataSchema(Shape):
             taken -= {each["name"] for each in spec["dimensions"]}
             spec["dimensionExclusions"] = sorted(taken | set(spec["dimensionExclusions"]))
         return data
+
+
+def _seen(name: str, columns: list[str], metrics: list[str]) -> str:
+    """Where a name stands, in Druid's words."""
+    found = []
+    for place, count in (("dimensions list", int(name in columns)), ("metricsSpec list", metrics.count(name))):
+        if count:
+            found.append(place if count == 1 else f"{place} ({count} occurrences)")
+    return ", ".join(found)
 
 
 class _IoConfig(Shape):
@@ -97,7 +109,8 @@ class IngestionSpec(Shape):
             if name in data and data[name] is None:
                 yield name, name
         io = data.get("ioConfig")
-        if io and io.get("inputFormat") is None and (io.get("inputSource") or {}).get("type") not in WITHOUT_FORMAT:
+        source = io.get("inputSource") if io else None
+        if io and source and io.get("inputFormat") is None and source.get("type") not in WITHOUT_FORMAT:
             yield "ioConfig", "At least one of properties[[parser, inputFormat]] must be present"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -113,8 +126,10 @@ class IndexSpecShape(IngestionSpec):
     java = _TASK + "IndexTask$IndexIngestionSpec"
 
     dataSchema = Inside(DataSchema)
-    ioConfig = Poly(io_kinds, _IO, only=("index",))
-    tuningConfig = Poly(tuning_kinds, TUNING, only=("index",))
+    ioConfig = Poly(io_kinds, _TASK + "IndexTask$IndexIOConfig", only=("index",), named="ioConfig")
+    tuningConfig = Poly(
+        tuning_kinds, _TASK + "IndexTask$IndexTuningConfig", only=("index", "index_parallel"), named="tuningConfig"
+    )
 
 
 class ParallelSpecShape(IngestionSpec):
@@ -123,5 +138,5 @@ class ParallelSpecShape(IngestionSpec):
     java = _TASK + "batch.parallel.ParallelIndexIngestionSpec"
 
     dataSchema = Inside(DataSchema)
-    ioConfig = Poly(io_kinds, _IO, only=("index_parallel",))
-    tuningConfig = Poly(tuning_kinds, TUNING, only=("index_parallel",))
+    ioConfig = Poly(io_kinds, _PARALLEL + "IOConfig", only=("index_parallel",), named="ioConfig")
+    tuningConfig = Poly(tuning_kinds, _PARALLEL + "TuningConfig", only=("index_parallel",), named="tuningConfig")

@@ -409,6 +409,30 @@ _TASKS = [
         help="Most scratch space of one task; -1 for no limit.",
     ),
     Setting(
+        name="ovl.ask.processes",
+        kind="int",
+        default="4",
+        unit="processes",
+        help="Most helper processes at work at once, for the sampler and dry runs; they take no task slot.",
+        minimum=1,
+    ),
+    Setting(
+        name="ovl.ask.memoryBytes",
+        kind="bytes",
+        default="768MiB",
+        unit="bytes",
+        help="Memory a helper process may use beside what it shares with all workers; one that needs more gives "
+        "no answer.",
+        minimum=1,
+    ),
+    Setting(
+        name="ovl.ask.timeout",
+        kind="period",
+        default="PT60S",
+        unit="ISO period",
+        help="Longest time a helper process may work, whatever time a request asks for.",
+    ),
+    Setting(
         name="ovl.task.memoryBytes",
         kind="bytes",
         default="RAM x 0.6 / druid.worker.capacity",

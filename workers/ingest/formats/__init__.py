@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from workers.ingest.formats import delimited as delimited
 from workers.ingest.formats import json as json
-from workers.ingest.formats.base import InputFormat, RawBatch, RawChunk, Rows, input_formats
+from workers.ingest.formats.base import InputFormat, NotAnObject, RawBatch, RawChunk, Rows, input_formats
 
-__all__ = ["InputFormat", "RawBatch", "RawChunk", "Rows", "input_formats"]
+__all__ = ["InputFormat", "NotAnObject", "RawBatch", "RawChunk", "Rows", "input_formats"]

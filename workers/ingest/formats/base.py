@@ -30,6 +30,10 @@ from workers.ingest.java import LONG_MAX, LONG_MIN
 from workers.ingest.sources import InputObject
 
 
+class NotAnObject(ValueError):
+    """A row that has no fields: its text."""
+
+
 class Rows(Protocol):
     """What columns cannot tell about the rows of a raw batch."""
 
@@ -40,8 +44,14 @@ class Rows(Protocol):
     def event(self, row: int) -> dict[str, Any]:
         """The row's fields in its own order, without those that discovery passes over."""
 
-    def raw(self, row: int) -> dict[str, Any]:
-        """The row as it was read, before anything was taken out of it."""
+    def raw(self, row: int) -> dict[str, Any] | None:
+        """The row as it was read, before anything was taken out of it; None for a null.
+
+        Raises
+        ------
+        NotAnObject
+            It is a value without fields.
+        """
 
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         """Fields of these rows that are not `known`, in the order in which they are met."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workers.ingest.formats.base import column, input_formats
+from workers.ingest.formats.base import NotAnObject, column, input_formats
 from workers.ingest.formats.flatten import FlattenSpec
 from workers.ingest.formats.text import LineFormat, LineReader, Parsed
 from workers.ingest.java import LONG_MAX, LONG_MIN
@@ -39,6 +39,7 @@ class JsonFormat(LineFormat):
     def __init__(self, flatten: FlattenSpec, keep_nulls: bool) -> None:
         self.flatten = flatten
         self.keep_nulls = keep_nulls
+        self.nested = False  # whether objects and lists of objects are fields that discovery sees
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> JsonFormat:
@@ -76,8 +77,12 @@ class JsonRows:
                     event[name] = value
         return event
 
-    def raw(self, row: int) -> Row:
-        return first_object(self._texts[row].decode("utf-8"))[0]
+    def raw(self, row: int) -> Row | None:
+        text = self._texts[row].decode("utf-8")
+        value, _ = _decoder.raw_decode(text, _after_blanks(text, 0))
+        if value is not None and not isinstance(value, dict):
+            raise NotAnObject(text)
+        return _tidy(value) if value is not None else None
 
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
         """Each unknown column is looked through for its first plain value; few are, after the first batch."""
@@ -101,6 +106,8 @@ class JsonRows:
         return int(present[0]) if len(present) else None
 
     def _discoverable(self, value: Any) -> bool:
+        if self._form.nested:
+            return value is not None or self._form.keep_nulls
         if isinstance(value, list):
             return not any(isinstance(item, (list, dict)) for item in value)
         return not isinstance(value, dict) and (value is not None or self._form.keep_nulls)

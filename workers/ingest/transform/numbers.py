@@ -324,7 +324,7 @@ def _dimension_fault(value: Any, word: str, name: str) -> str:
     shown = java.text_of(value)
     if isinstance(value, list):
         return (
-            f"Could not ingest value {shown} as {word} for dimension [{name}]. "
+            f"Could not ingest value [{shown}] as {word} for dimension [{name}]. "
             f"A {word} column cannot have multiple values in the same row."
         )
     return f"Could not convert value [{shown}] to {word} for dimension [{name}]. Invalid type: [{java.class_of(value)}]"

@@ -1,0 +1,10 @@
+"""The first rows of an input, raw and parsed, in the shape of Druid's sampler.
+
+The same sources, formats, transforms and aggregators as those of ingestion; only what they give is shown row by row.
+"""
+
+from __future__ import annotations
+
+from workers.sampling.sampler import sample
+
+__all__ = ["sample"]
