@@ -24,12 +24,12 @@ from overlord.api import (
 from overlord.http import HttpServer, WaitingPool
 from overlord.services import Services
 
-<<<<<<< HEAD
 BLUEPRINTS = (
     tasks,
     explain,
     actions,
     supervisors,
+    sampler,
     workers,
     pending_segments,
     locks,
@@ -39,9 +39,6 @@ BLUEPRINTS = (
     status,
     metrics,
 )
-=======
-BLUEPRINTS = (tasks, actions, sampler, workers, pending_segments, locks, datasources, leader, status)
->>>>>>> 869e149 (Sampler: first rows read by helper processes that the nursery forks, in Druid's shapes)
 
 
 def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Flask:

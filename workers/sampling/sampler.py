@@ -56,6 +56,11 @@ def sample(
 
 
 def _chunks(reading: Input) -> Iterator[RawChunk]:
+    if reading.format is None:
+        raise TaskFailed(
+            "Rows of this input source cannot be sampled: reading them takes a task",
+            where="spec.ioConfig.inputSource.type",
+        )
     return reading.format.read(reading.source.objects(), chunk_bytes=CHUNK_BYTES)
 
 
