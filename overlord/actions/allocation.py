@@ -6,8 +6,9 @@ decision is seen by the next; the new rows are written together at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from overlord import locks
@@ -199,7 +200,7 @@ class Allocation:
         self._there.read_used(
             interval for wanted in many for interval in (wanted.segment.bucket(wanted.instant), wanted.row)
         )
-        first = [(wanted, chunk) for wanted in many for chunk in self._candidates(wanted)[:1]]
+        first = [(wanted, chunk) for wanted in many for chunk in islice(self._candidates(wanted), 1)]
         self._board.read(chunk for _, chunk in first)
         self._there.read_chunks(chunk for _, chunk in first)
         self._there.read_sequences(first)
@@ -216,16 +217,22 @@ class Allocation:
         """Write the new rows."""
         self._there.write()
 
-    def _candidates(self, wanted: Wanted) -> list[Interval]:
+    def _candidates(self, wanted: Wanted) -> Iterator[Interval]:
         """Where used segments lie, theirs is the only one; else ever finer buckets."""
         row = wanted.row
         preferred = wanted.segment.bucket(wanted.instant)
         around = preferred if preferred.contains(row) else row
         there = [segment.interval for segment in self._there.visible(around) if segment.interval.overlaps(row)]
         if there:
-            return [there[0]] if there[0].contains(row) else []
-        buckets = [preferred, *(granularity.bucket(wanted.instant) for granularity in wanted.segment.finer())]
-        return [bucket for bucket in dict.fromkeys(buckets) if bucket.contains(row)]
+            if there[0].contains(row):
+                yield there[0]
+            return
+        last = None
+        for granularity in wanted.segment.finer():
+            bucket = granularity.bucket(wanted.instant)
+            if bucket != last and bucket.contains(row):
+                yield bucket
+            last = bucket
 
     def _try(self, wanted: Wanted, interval: Interval) -> DataSegment | None:
         used = self._there.visible(interval)

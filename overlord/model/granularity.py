@@ -138,14 +138,19 @@ class Granularity:
 
         A WEEK fits into no MONTH, so it is tried only if it is what was asked.
         """
-        zone, origin = (self.zone_name, self.origin) if isinstance(self, PeriodGranularity) else ("UTC", None)
-        out: list[Granularity] = [self]
-        length = _length(self)
-        for name in reversed(STANDARD):
-            candidate = PeriodGranularity(Period.parse(STANDARD[name]), zone, origin)
-            if name != "WEEK" and candidate != self and _length(candidate) <= length:
-                out.append(candidate)
-        return out
+        return list(_finer(self))
+
+
+@lru_cache(maxsize=256)
+def _finer(given: Granularity) -> tuple[Granularity, ...]:
+    zone, origin = (given.zone_name, given.origin) if isinstance(given, PeriodGranularity) else ("UTC", None)
+    out: list[Granularity] = [given]
+    length = _length(given)
+    for name in reversed(STANDARD):
+        candidate = PeriodGranularity(Period.parse(STANDARD[name]), zone, origin)
+        if name != "WEEK" and candidate != given and _length(candidate) <= length:
+            out.append(candidate)
+    return tuple(out)
 
 
 def _length(granularity: Granularity) -> int:

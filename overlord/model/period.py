@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
@@ -60,7 +60,15 @@ class Period:
         return f"P{date}{'T' + time if time else ''}" if date or time else "PT0S"
 
     def __mul__(self, times: int) -> Period:
-        return Period(**{name: value * times for name, value in asdict(self).items()})
+        return Period(
+            years=self.years * times,
+            months=self.months * times,
+            weeks=self.weeks * times,
+            days=self.days * times,
+            hours=self.hours * times,
+            minutes=self.minutes * times,
+            millis=self.millis * times,
+        )
 
     @property
     def fixed_ms(self) -> int:
@@ -77,7 +85,7 @@ class Period:
     def add_to(self, ms: int, times: int = 1, zone: tzinfo | None = None) -> int:
         """The instant this period (`times` over) after `ms`; the calendar part goes by the clocks of `zone`."""
         period = self * times if times != 1 else self
-        if replace(period, hours=0, minutes=0, millis=0) == Period():
+        if not (period.years or period.months or period.weeks or period.days):
             return ms + period.fixed_ms
         local = ms + offset_ms(ms, zone)
         days, of_day = divmod(local, DAY)
