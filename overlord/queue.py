@@ -155,7 +155,8 @@ class TaskQueue:
     def _insert(self, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None) -> int | str:
         """The new task's place in the order of submission, or the id of the one its key stands for."""
         max_size = int(self._settings["druid.indexer.queue.maxSize"])
-        with self._db.transaction() as tx:
+        alone = key is None and max_size >= _UNBOUNDED
+        with self._db.statement() if alone else self._db.transaction() as tx:
             if key is not None and (first := store.of_key(tx, key.key)) is not None:
                 if first[1] != key.digest:
                     raise _other_body(key.key, first[0])

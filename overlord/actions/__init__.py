@@ -19,6 +19,33 @@ __all__ = ["actions", "perform", "perform_json"]
 
 _TASK_ACTION = PACKAGE + "TaskAction"
 
+KNOWN = (
+    "checkPointDataSourceMetadata",
+    "lockAcquire",
+    "lockList",
+    "lockRelease",
+    "lockTryAcquire",
+    "markSegmentsAsUnused",
+    "resetDataSourceMetadata",
+    "retrieveSegmentsById",
+    "retrieveUpgradedFromSegmentIds",
+    "retrieveUpgradedToSegmentIds",
+    "segmentAllocate",
+    "segmentListUnused",
+    "segmentListUsed",
+    "segmentLockAcquire",
+    "segmentLockTryAcquire",
+    "segmentMetadataUpdate",
+    "segmentNuke",
+    "segmentTransactionalAppend",
+    "segmentTransactionalInsert",
+    "segmentTransactionalReplace",
+    "surrogateAction",
+    "updateLocation",
+    "updateStatus",
+)
+"""Druid's own, in the order of its message."""
+
 
 def perform(
     services: Services, task: Mapping[str, Any], action: Mapping[str, Any], *, attempt: int | None = None
@@ -41,8 +68,9 @@ def perform(
         )
     if not isinstance(kind, str) or kind not in actions:
         raise BadRequest(
-            f"Could not resolve type id '{kind}' as a subtype of `{_TASK_ACTION}` known type ids = "
-            f"[{', '.join(actions.names())}] (for POJO property 'action')",
+            f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/overlord' "
+            f"service. Could not resolve type id '{kind}' as a subtype of `{_TASK_ACTION}` known type ids = "
+            f"[{', '.join(KNOWN)}] (for POJO property 'action')",
             where="action.type",
         )
     with acting(kind):

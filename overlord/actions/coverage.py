@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import orjson
-
 from overlord import locks
+from overlord.actions import java_text
 from overlord.errors import ActionFailed
 from overlord.model.lock import LockType, TaskLock
 from overlord.model.segment import DataSegment
@@ -38,9 +37,12 @@ def check_locks(tx: Transaction, task: Task, segments: Sequence[DataSegment]) ->
     standing = [lock for lock in held if not lock.revoked]
     bad = [segment for segment in segments if not any(covers(lock, segment) for lock in standing)]
     if bad:
-        ids = ", ".join(str(segment.id) for segment in bad[:_SHOWN])
-        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise ActionFailed(f"Segments[[{ids}{more}]] are not covered by locks[{_shown(held)}] for task[{task.id}]")
+        texts = [java_text.segment(segment) for segment in bad[:_SHOWN]]
+        texts += [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
+        raise ActionFailed(
+            f"Segments[{java_text.listed(texts)}] are not covered by locks"
+            f"[{java_text.listed(map(java_text.lock, held))}] for task[{task.id}]"
+        )
     return standing
 
 
@@ -51,7 +53,3 @@ def covers(lock: TaskLock, segment: DataSegment) -> bool:
     if lock.granularity == "segment":
         return lock.version == segment.version and lock.partition_id == segment.shard_spec.partition_num
     return lock.type is LockType.APPEND or lock.version >= segment.version
-
-
-def _shown(held: Iterable[TaskLock]) -> str:
-    return orjson.dumps([lock.to_json(stored=True) for lock in held]).decode()

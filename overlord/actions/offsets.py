@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from overlord.actions.java_text import metadata as shown
 from overlord.errors import BadRequest
 
 Json = dict[str, Any]
@@ -60,8 +59,8 @@ def follow(stored: Json | None, start: Json, end: Json) -> Json | Refusal:
     common = [(there[partition], begins[partition]) for partition in there if partition in begins]
     if any(_ahead(begin, old) for old, begin in common):
         return Refusal(
-            f"The new start metadata state[{_shown(start)}] is ahead of the last committed end state"
-            f"[{_shown(stored)}]. Try resetting the supervisor.",
+            f"The new start metadata state[{shown(start)}] is ahead of the last committed end state"
+            f"[{shown(stored)}]. Try resetting the supervisor.",
             True,
         )
     if any(old != begin for old, begin in common):
@@ -72,7 +71,7 @@ def follow(stored: Json | None, start: Json, end: Json) -> Json | Refusal:
 def _follow_object(stored: Json | None, start: Json, end: Json) -> Json | Refusal:
     if stored is None and start.get("object") is not None:
         return Refusal(
-            f"The new start metadata state[{_shown(start)}] is ahead of the last committed end state[null]. "
+            f"The new start metadata state[{shown(start)}] is ahead of the last committed end state[null]. "
             "Try resetting the supervisor.",
             True,
         )
@@ -83,7 +82,7 @@ def _follow_object(stored: Json | None, start: Json, end: Json) -> Json | Refusa
 
 def _inconsistent(stored: Json, start: Json) -> Refusal:
     return Refusal(
-        f"Inconsistency between stored metadata state[{_shown(stored)}] and target state[{_shown(start)}]. "
+        f"Inconsistency between stored metadata state[{shown(stored)}] and target state[{shown(start)}]. "
         "Try resetting the supervisor.",
         False,
     )
@@ -121,7 +120,3 @@ def _as_end(end: Json, numbers: dict[str, Any]) -> Json:
         "partitionOffsetMap": numbers,
     }
     return {"type": end["type"], "partitions": partitions}
-
-
-def _shown(value: Json) -> str:
-    return orjson.dumps(value).decode()

@@ -207,6 +207,8 @@ class _Replace(_Publish):
         for segment in self.segments:
             number = segment.shard_spec.partition_num + 1
             following[segment.interval] = max(number, following.get(segment.interval, 0))
+        done = self._upgraded_before(tx)
+        self._after_what_is_there(tx, versions, following)
         copies, origins = [], {}
         for row in tx.all("segments.upgrades", task_id=self.task.id):
             origin = store.parsed(row["payload"])
@@ -217,7 +219,7 @@ class _Replace(_Publish):
                     retryable=False,
                 )
             version = versions.get(interval) or str(row["lock_version"])
-            if origin.version >= version:
+            if origin.version >= version or (row["segment_id"], version) in done:
                 continue
             number = following.get(interval, 0)
             following[interval] = number + 1
@@ -232,20 +234,42 @@ class _Replace(_Publish):
             origins[str(copy.id)] = row["upgraded_from_segment_id"] or str(origin.id)
         return copies, origins
 
+    def _upgraded_before(self, tx: Transaction) -> set[tuple[str, str]]:
+        """Origin and version of copies that are there: of this publish sent again, or of appends that came after it."""
+        ids = [row["segment_id"] for row in tx.all("segments.upgrades", task_id=self.task.id)]
+        rows = tx.all("segments.upgraded_to", datasource=self.datasource, ids=ids) if ids else []
+        return {(row["upgraded_from_segment_id"], row["version"]) for row in rows}
+
+    def _after_what_is_there(
+        self, tx: Transaction, versions: dict[Interval, str], following: dict[Interval, int]
+    ) -> None:
+        """Let numbers follow those of the same version that are published or set aside already."""
+        there = store.highest_numbers(tx, self.datasource, following) if following else {}
+        for segment in pending.highest(tx, self.datasource, following) if following else ():
+            key = (segment.interval, segment.version, False)
+            there[key] = max(there.get(key, 0), segment.shard_spec.partition_num)
+        for interval, version in versions.items():
+            following[interval] = max(following[interval], there.get((interval, version, False), -1) + 1)
+
     def _upgrade_pending(self, tx: Transaction, held: list[TaskLock], written: list[DataSegment], now: str) -> None:
         """Set aside ids of the new version for appends that are under way."""
         cores = {segment.interval: segment.shard_spec.core_partitions for segment in self.segments}
         following: dict[Interval, int] = {}
+        versions: dict[Interval, str] = {}
         for segment in written:
             following[segment.interval] = max(following.get(segment.interval, 0), segment.shard_spec.partition_num + 1)
+            versions[segment.interval] = segment.version
+        self._after_what_is_there(tx, versions, following)
         for lock in held:
             if lock.type is not LockType.REPLACE:
                 continue
-            for row in pending.overlapping(tx, self.datasource, lock.interval):
+            rows = pending.overlapping(tx, self.datasource, lock.interval)
+            aside = {(row.upgraded_from, row.segment.version) for row in rows}
+            for row in rows:
                 if row.segment.version >= lock.version or row.sequence.startswith(UPGRADED):
                     continue
                 interval = next((each for each in following if each.contains(row.segment.interval)), None)
-                if interval is None:
+                if interval is None or (row.id, lock.version) in aside:
                     continue
                 number = following[interval]
                 following[interval] = number + 1

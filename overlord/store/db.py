@@ -216,6 +216,25 @@ class Database:
         assert tx is not None
         tx.committed()
 
+    @contextmanager
+    def statement(self) -> Iterator[Transaction]:
+        """A transaction for the one statement that the block runs; without BEGIN and COMMIT on their own.
+
+        Raises
+        ------
+        Unavailable
+            The database is away; when the connection broke, the statement may or may not be committed.
+        """
+        try:
+            with self._pool.connection() as conn:
+                tx = Transaction(conn, self._queries)
+                yield tx
+        except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+            raise _away(error) from error
+        except psycopg.OperationalError as error:
+            raise _translated(error, committing=True) from error
+        tx.committed()
+
     def retry(self, body: Callable[[], T]) -> T:
         """Call `body`, which makes transactions of its own, again as long as its failure is `Transient`."""
         for tried in range(1, _TRIES + 1):

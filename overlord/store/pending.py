@@ -33,6 +33,7 @@ class Pending:
     segment: DataSegment
     sequence: str
     allocator: str | None
+    upgraded_from: str | None = None
 
 
 def to_json(segment: DataSegment) -> dict[str, Any]:
@@ -49,7 +50,13 @@ def overlapping(tx: Transaction, datasource: str, interval: Interval) -> list[Pe
     """All that overlap an interval, the oldest first."""
     rows = tx.all("pending.overlapping", datasource=datasource, **texts([interval]))
     found = {
-        row["id"]: Pending(row["id"], parsed(row["payload"]), row["sequence_name"], row["task_allocator_id"])
+        row["id"]: Pending(
+            row["id"],
+            parsed(row["payload"]),
+            row["sequence_name"],
+            row["task_allocator_id"],
+            row["upgraded_from_segment_id"],
+        )
         for row in rows
     }
     return [each for each in found.values() if each.segment.interval.overlaps(interval)]

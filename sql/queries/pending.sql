@@ -1,10 +1,10 @@
 -- overlapping --
 -- Those that may overlap any of the bounds, some of them twice; see segments.used_overlapping.
-SELECT p.id, p.created_date, p.sequence_name, p.payload, p.task_allocator_id
+SELECT p.id, p.created_date, p.sequence_name, p.payload, p.task_allocator_id, p.upgraded_from_segment_id
 FROM unnest(%(starts)s::text[], %(ends)s::text[]) AS w (start, "end")
 JOIN {pendingsegments} p ON p.datasource = %(datasource)s AND p."end" > w.start AND p.start < w."end"
 UNION ALL
-SELECT id, created_date, sequence_name, payload, task_allocator_id FROM {pendingsegments}
+SELECT id, created_date, sequence_name, payload, task_allocator_id, upgraded_from_segment_id FROM {pendingsegments}
 WHERE datasource = %(datasource)s AND (length(start) <> 24 OR length("end") <> 24)
 ORDER BY created_date, id
 

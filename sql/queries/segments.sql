@@ -42,7 +42,7 @@ SELECT id, used, payload, upgraded_from_segment_id FROM {segments}
 WHERE datasource = %(datasource)s AND id = ANY(%(ids)s::text[])
 
 -- upgraded_to --
-SELECT id, upgraded_from_segment_id FROM {segments}
+SELECT id, version, upgraded_from_segment_id FROM {segments}
 WHERE datasource = %(datasource)s AND upgraded_from_segment_id = ANY(%(ids)s::text[])
 ORDER BY id
 
