@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import overlord.runners.local  # noqa: F401 - files itself under its name
 from overlord.app import create_server
+from overlord.duties.schedule import Duties
+from overlord.duties.schedule import check as check_duties
 from overlord.leader import Leader
 from overlord.logs import TaskLogs, open_store
 from overlord.model.host import ProcessIdentity
@@ -107,6 +109,7 @@ class OverlordServer:
     def _start(self) -> None:
         began = time.monotonic()
         settings = self.settings
+        check_duties(settings)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._runner = runners[settings["druid.indexer.runner.type"]](settings, self._location, self._local_url)
         self._runner.open()  # its imports take their time while Postgres starts
@@ -131,6 +134,7 @@ class OverlordServer:
             logs=logs,
             runner=self._runner,
             supervisors=SupervisorManager(lambda: self.services),
+            duties=Duties(lambda: self.services),
         )
         self._http = create_server(self._services)
         self._http.start()
@@ -141,8 +145,10 @@ class OverlordServer:
     def _lead(self, epoch: int) -> None:
         self.services.queue.start(epoch)
         self.services.supervisors.start(epoch)
+        self.services.duties.start(epoch)
 
     def _follow(self) -> None:
+        self.services.duties.stop()
         self.services.supervisors.stop()
         self.services.queue.stop()
 

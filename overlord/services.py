@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from overlord.duties.schedule import Duties
     from overlord.leader import Leader
     from overlord.logs import TaskLogs
     from overlord.queue import TaskQueue
@@ -38,6 +39,8 @@ class Services:
         `capacity()`, `used()`, `workers()`.
     supervisors : SupervisorManager
         `find(id)`, submit, suspend, terminate.
+    duties : Duties
+        Clean-up: `listed()`, `run(name)`.
     """
 
     settings: Settings
@@ -48,3 +51,4 @@ class Services:
     logs: TaskLogs
     runner: Runner
     supervisors: SupervisorManager
+    duties: Duties

@@ -25,6 +25,15 @@ class LogStore(Protocol):
     def report(self, task_id: str) -> bytes | None:
         """The report as JSON text; None where there is none."""
 
+    def delete(self, task_id: str) -> None:
+        """Delete log and report; none there is no error."""
+
+    def count_older(self, before_ms: int) -> int:
+        """How many logs and reports were last written before."""
+
+    def delete_older(self, before_ms: int) -> int:
+        """Delete them; gives their number."""
+
 
 log_stores: Registry[type[LogStore]] = Registry("log store")
 
@@ -88,6 +97,18 @@ class TaskLogs:
             self._store.put_report(task_id, report)
         if log is not None:
             self._store.put_log(task_id, log)
+
+    def forget(self, task_id: str) -> None:
+        """Delete what is stored of a task."""
+        self._store.delete(task_id)
+
+    def count_older(self, before_ms: int) -> int:
+        """How many stored logs and reports were last written before."""
+        return self._store.count_older(before_ms)
+
+    def delete_older(self, before_ms: int) -> int:
+        """Delete them; gives their number."""
+        return self._store.delete_older(before_ms)
 
 
 def open_store(settings: Mapping[str, Any]) -> LogStore:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from overlord.logs import log_stores
 from overlord.runners.folders import file_name
+
+LOG, REPORT = SUFFIXES = (".log", ".report.json")
 
 
 @log_stores.add("file")
@@ -29,25 +31,54 @@ class FileLogStore:
 
     def put_log(self, task_id: str, source: Path) -> None:
         """Move the file; what is on another file system is copied."""
-        _move(source, self._path(task_id, ".log"))
+        _move(source, self._path(task_id, LOG))
 
     def put_report(self, task_id: str, source: Path) -> None:
         """Move the file."""
-        _move(source, self._path(task_id, ".report.json"))
+        _move(source, self._path(task_id, REPORT))
 
     def open_log(self, task_id: str) -> BinaryIO | None:
         """The file, opened."""
         try:
-            return self._path(task_id, ".log").open("rb")
+            return self._path(task_id, LOG).open("rb")
         except FileNotFoundError:
             return None
 
     def report(self, task_id: str) -> bytes | None:
         """What the file holds."""
         try:
-            return self._path(task_id, ".report.json").read_bytes()
+            return self._path(task_id, REPORT).read_bytes()
         except FileNotFoundError:
             return None
+
+    def delete(self, task_id: str) -> None:
+        """Unlink both files."""
+        for suffix in SUFFIXES:
+            self._path(task_id, suffix).unlink(missing_ok=True)
+
+    def count_older(self, before_ms: int) -> int:
+        """By the time of their last change."""
+        return sum(1 for _ in self._older(before_ms))
+
+    def delete_older(self, before_ms: int) -> int:
+        """By the time of their last change."""
+        gone = 0
+        for path in list(self._older(before_ms)):
+            path.unlink(missing_ok=True)
+            gone += 1
+        return gone
+
+    def _older(self, before_ms: int) -> Iterator[Path]:
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if not entry.name.endswith(SUFFIXES) or not entry.is_file(follow_symlinks=False):
+                    continue
+                try:
+                    written_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                except FileNotFoundError:
+                    continue
+                if written_ns < before_ms * 1_000_000:
+                    yield Path(entry.path)
 
     def _path(self, task_id: str, suffix: str) -> Path:
         return self.directory / (file_name(task_id) + suffix)

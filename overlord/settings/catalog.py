@@ -528,12 +528,138 @@ _STORAGE = [
     ),
 ]
 
+
+def _kill(what: str, whose: str, *, retain: str | None = "P90D") -> list[Setting]:
+    """The settings of a clean-up of metadata, as all of Druid's have them."""
+    name = f"druid.coordinator.kill.{what}"
+    found = [
+        Setting(name=f"{name}.on", kind="bool", default="true", help=f"Whether {whose} are deleted."),
+        Setting(
+            name=f"{name}.period",
+            kind="period",
+            default="P1D",
+            unit="ISO period",
+            help="How often; not below `druid.coordinator.period.metadataStoreManagementPeriod`.",
+        ),
+    ]
+    if retain is not None:
+        found.append(
+            Setting(
+                name=f"{name}.durationToRetain",
+                kind="period",
+                default=retain,
+                unit="ISO period",
+                help="From which age on.",
+            )
+        )
+    return found
+
+
+_DUTIES = [
+    Setting(
+        name="ovl.duties.on",
+        kind="bool",
+        default="true",
+        help="Whether any clean-up runs by itself; false switches off all of the below. Switch them off where a stock "
+        "Coordinator shall do them, though both may run on one database.",
+    ),
+    Setting(
+        name="druid.coordinator.startDelay",
+        kind="period",
+        default="PT5M",
+        unit="ISO period",
+        help="Wait of a new leader before its first clean-up.",
+    ),
+    Setting(
+        name="druid.coordinator.period.indexingPeriod",
+        kind="period",
+        default="PT30M",
+        unit="ISO period",
+        help="How often pending segments are cleaned up.",
+        minimum=1000,
+    ),
+    Setting(
+        name="druid.coordinator.period.metadataStoreManagementPeriod",
+        kind="period",
+        default="PT1H",
+        unit="ISO period",
+        help="The least period of the clean-up of metadata.",
+        minimum=1000,
+    ),
+    Setting(
+        name="druid.coordinator.kill.pendingSegments.on",
+        kind="bool",
+        default="true",
+        help="Whether pending segments are deleted that no task can use any more.",
+    ),
+    Setting(
+        name="ovl.duties.pendingSegments.withoutUsedSegments",
+        kind="bool",
+        default="false",
+        help="Whether those of datasources without used segments are as well, which Druid leaves for ever.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.on",
+        kind="bool",
+        default="false",
+        help="Whether kill tasks are submitted for unused segments.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.period",
+        kind="period",
+        default="druid.coordinator.period.indexingPeriod",
+        unit="ISO period",
+        help="How often; not below `druid.coordinator.period.indexingPeriod`.",
+        derive=lambda s: s["druid.coordinator.period.indexingPeriod"],
+    ),
+    Setting(
+        name="druid.coordinator.kill.durationToRetain",
+        kind="period",
+        default="P90D",
+        unit="ISO period",
+        help="Segments whose time ended longer ago may go; negative spares the future only so far.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.ignoreDurationToRetain",
+        kind="bool",
+        default="false",
+        help="Whether segments of any time may go.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.bufferPeriod",
+        kind="period",
+        default="P30D",
+        unit="ISO period",
+        help="How long a segment must have been unused.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.maxSegments",
+        kind="int",
+        default="100",
+        unit="segments",
+        help="Most segments of one kill task.",
+    ),
+    Setting(
+        name="druid.coordinator.kill.maxInterval",
+        kind="period",
+        default="P30D",
+        unit="ISO period",
+        help="Longest interval of one kill task; PT0S for any.",
+    ),
+    *_kill("audit", "audit rows"),
+    *_kill("rule", "rules of datasources without segments"),
+    *_kill("compaction", "compaction configurations of datasources without segments", retain=None),
+    *_kill("supervisor", "versions of terminated supervisors"),
+    *_kill("datasource", "commit metadata of datasources without a supervisor"),
+]
+
 SECTIONS: dict[str, list[Setting]] = {
     "Server": _SERVER,
     "Metadata": _METADATA,
     "Queue and locks": _QUEUE,
     "Tasks": _TASKS,
     "Segments and logs": _STORAGE,
+    "Clean-up": _DUTIES,
 }
 
 CATALOG: dict[str, Setting] = {setting.name: setting for section in SECTIONS.values() for setting in section}

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from overlord.model.instant import format_instant
+from overlord.errors import BadRequest
+from overlord.model.instant import format_instant, parse_instant
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
+from overlord.store import listing
 from overlord.store.segments import parsed, texts
 
 if TYPE_CHECKING:
@@ -142,3 +144,21 @@ def _row(new: New, now: str) -> dict[str, Any]:
         "allocator": new.allocator,
         "upgraded_from": new.upgraded_from,
     }
+
+
+def check_deletable(tx: Transaction, datasource: str, created: Interval) -> None:
+    """Be alone with a datasource, and sure that no unfinished task of it may use what was created within a time.
+
+    Raises
+    ------
+    BadRequest
+        One may.
+    """
+    tx.lock_datasource(datasource)
+    active = listing.oldest_active(tx, datasource)
+    if active is not None and parse_instant(active["created_date"]) < created.end:
+        raise BadRequest(
+            f"Cannot delete pendingSegments for datasource[{datasource}] as there is at least one active "
+            f"task[{active['id']}] created at[{active['created_date']}] that overlaps with the delete "
+            f"interval[{created}]. Please retry when there are no active tasks."
+        )
