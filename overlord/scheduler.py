@@ -66,6 +66,15 @@ class _Pending:
     required_capacity: int
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a waiting task asks for, as far as its spec alone says it."""
+
+    priority: int
+    group_id: str
+    requests: tuple[LockRequest, ...]
+
+
 class _Pass:
     """One look at the waiting tasks of a datasource, with what it has learnt.
 
@@ -79,10 +88,10 @@ class _Pass:
         self.datasource = datasource
         self.failed: dict[tuple[int, tuple[LockRequest, ...]], list[Row]] = {}
 
-    def known_blockers(self, task: Task, requests: tuple[LockRequest, ...]) -> list[Row]:
+    def known_blockers(self, asked: _Asked) -> list[Row]:
         """What stopped such a request before, unless the task belongs to the group that holds it."""
-        known = self.failed.get((task.priority, requests), [])
-        return [] if any(blocker["group_id"] == task.group_id for blocker in known) else known
+        known = self.failed.get((asked.priority, asked.requests), [])
+        return [] if any(blocker["group_id"] == asked.group_id for blocker in known) else known
 
 
 class Scheduler:
@@ -133,6 +142,7 @@ class Scheduler:
         self._waiting: dict[str, dict[str, int]] = {}  # datasource: id: place in the order of submission
         self._dirty: set[str] = set()
         self._blockers: dict[str, frozenset[_LockKey]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._pending: dict[str, _Pending] = {}
         self._resting: dict[str, tuple[str, int]] = {}  # in back-off, id: datasource, place
         self._rests = Alarms()
@@ -218,6 +228,7 @@ class Scheduler:
             self._pending.pop(task_id, None)
             self._unclear.pop(task_id, None)
             self._blockers.pop(task_id, None)
+            self._asked.pop(task_id, None)
 
     # ---- the thread ----
 
@@ -307,8 +318,26 @@ class Scheduler:
         attempt = _Pass(datasource)
         size = 8
         while ids and not self._stopping:
-            self._admit_chunk([ids.popleft() for _ in range(min(size, len(ids)))], attempt)
+            if chunk := self._next_chunk(ids, size, attempt):
+                self._admit_chunk(chunk, attempt)
             size = min(_CHUNK, size * 2)
+
+    def _next_chunk(self, ids: deque[str], size: int, attempt: _Pass) -> list[str]:
+        """The next to be tried; those are passed over that ask for what was refused in this pass."""
+        chunk: list[str] = []
+        refused: dict[str, frozenset[_LockKey]] = {}
+        while ids and len(chunk) < size:
+            task_id = ids.popleft()
+            asked = self._asked.get(task_id)
+            known = attempt.known_blockers(asked) if asked is not None else []
+            if known:
+                refused[task_id] = frozenset(map(_key, known))
+            else:
+                chunk.append(task_id)
+        with self._changed:
+            waiting = self._waiting.get(attempt.datasource, {})
+            self._blockers.update({task_id: keys for task_id, keys in refused.items() if task_id in waiting})
+        return chunk
 
     def _standing_locks(self, datasource: str) -> frozenset[_LockKey]:
         with self._db.transaction() as tx:
@@ -329,14 +358,13 @@ class Scheduler:
                     )
                 elif blockers:
                     blocked[row["id"]] = blockers
-                    if blockers != row["blocked_by"]:
-                        store.set_blocked(tx, row["id"], blockers)
         with self._changed:
             waiting = self._waiting.get(attempt.datasource, {})
             for task_id in ids:
                 if task_id not in blocked:
                     waiting.pop(task_id, None)
                     self._blockers.pop(task_id, None)
+                    self._asked.pop(task_id, None)
             if not waiting:
                 self._waiting.pop(attempt.datasource, None)
             self._blockers.update({task_id: frozenset(map(_key, rows)) for task_id, rows in blocked.items()})
@@ -347,7 +375,10 @@ class Scheduler:
         try:
             task = schemas.task_from_payload(orjson.loads(bytes(row["payload"])))
             requests = tuple(self._lock_requests(tx, task))
-            blockers = attempt.known_blockers(task, requests)
+            asked = _Asked(task.priority, task.group_id, requests)
+            if not isinstance(task_types[task.type], ByItsSegments):
+                self._asked[task.id] = asked
+            blockers = attempt.known_blockers(asked)
             if requests and not blockers:
                 blockers = self._take_all(tx, task, requests)
         except Unavailable:
@@ -411,9 +442,9 @@ class Scheduler:
             if self._stopping or self._runner.used() >= self._runner.capacity():
                 return
             allowed = self._affinity.allows(task.datasource, worker)
-            if self._runner.holds(task.id):
-                continue  # the process of a failed attempt has still to go
-            if allowed and self._runner.accepts(task.availability_group, task.required_capacity):
+            if not allowed or not self._runner.accepts(task.availability_group, task.required_capacity):
+                continue
+            if not self._runner.holds(task.id):  # else the process of a failed attempt has still to go
                 self._start(task)
 
     def _start(self, task: _Pending) -> None:

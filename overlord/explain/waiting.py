@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from overlord import schemas
+from overlord import locks, schemas
 from overlord.errors import OverlordError
 from overlord.explain.base import Finding, Row, instant, length
 from overlord.model.instant import now_ms
 from overlord.model.interval import Interval
+from overlord.model.timeline import visible
 from overlord.store import explain as store
-from overlord.tasks import task_types
+from overlord.store import segments
+from overlord.tasks import ByItsSegments, task_types
 
 if TYPE_CHECKING:
     from overlord.model.lock import LockRequest
+    from overlord.model.task import Task
     from overlord.services import Services
     from overlord.store.db import Transaction
 
@@ -24,8 +27,8 @@ def find(services: Services, tx: Transaction, row: Row) -> Finding:
     """The lock that is in the way, its holders first of all."""
     if row["not_before_ms"] is not None and row["not_before_ms"] > now_ms():
         return _back_off(row)
-    wanted = _wanted(row)
-    blocked_by = row["blocked_by"] or []
+    task, wanted = _wanted(tx, row)
+    blocked_by = [each for request in wanted if task for each in locks.in_the_way(tx, task, request)]
     held = store.holders(tx, row["datasource"], {blocker["task_id"] for blocker in blocked_by})
     holders = [_holder(lock) for lock in held if _in_the_way(lock, blocked_by)]
     before = store.waiting_before(tx, row["datasource"], row["seq"])
@@ -61,12 +64,19 @@ def _back_off(row: Row) -> Finding:
     )
 
 
-def _wanted(row: Row) -> list[LockRequest]:
+def _wanted(tx: Transaction, row: Row) -> tuple[Task | None, list[LockRequest]]:
+    """The task with the locks it asks for; nothing where its payload cannot be read."""
     try:
         task = schemas.task_from_payload(orjson.loads(bytes(row["payload"])))
-        return list(task_types[task.type].lock_requests(task))
+        kind = task_types[task.type]
+        if not isinstance(kind, ByItsSegments):
+            return task, list(kind.lock_requests(task))
+        found = kind.lock_requests_among(
+            task, lambda interval: visible(segments.used_overlapping(tx, task.datasource, [interval]))
+        )
+        return task, list(found)
     except (OverlordError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+        return None, []
 
 
 def _in_the_way(lock: Row, blocked_by: list[Row]) -> bool:

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 APPEND_VERSION = "1970-01-01T00:00:00.000Z"
 
-__all__ = ["APPEND_VERSION", "Acquired", "Board", "active", "of_task", "release", "release_task", "try_acquire"]
+__all__ = [
+    "APPEND_VERSION",
+    "Acquired",
+    "Board",
+    "active",
+    "in_the_way",
+    "of_task",
+    "release",
+    "release_task",
+    "try_acquire",
+]
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,19 @@ def try_acquire(
     )
     board.grant(task.id, lock)
     return Acquired(lock, [])
+
+
+def in_the_way(tx: Transaction, task: Task, request: LockRequest) -> list[dict[str, Any]]:
+    """What keeps a task from a lock, as it looks now: for people to read, nothing is taken or held still."""
+    interval = request.interval
+    rows = tx.all("locks.overlapping", datasource=task.datasource, starts=[interval.start], ends=[interval.end])
+    held = [_held(row) for row in rows]
+    if any(reusable(each.lock, task.group_id, request) for each in held):
+        return []
+    conflicts = [each for each in held if not each.lock.revoked and not coexist(each.lock, request)]
+    if all(each.lock.priority < task.priority for each in conflicts):
+        return []
+    return [each.described() for each in conflicts]
 
 
 def release(tx: Transaction, task_id: str, interval: Interval) -> bool:

@@ -183,11 +183,6 @@ def open_of_datasource(tx: Transaction, datasource: str) -> list[str]:
     return [row["id"] for row in tx.all("queue.open_of_datasource", datasource=datasource)]
 
 
-def set_blocked(tx: Transaction, task_id: str, blockers: list[Row]) -> None:
-    """Record why a task waits."""
-    tx.run("queue.blocked", id=task_id, blocked_by=_jsonb(blockers))
-
-
 def lock_keys(tx: Transaction, datasource: str) -> list[tuple[str, str, str]]:
     """Holder, type and interval of a datasource's locks that are not revoked."""
     rows = tx.all("queue.lock_keys", datasource=datasource)

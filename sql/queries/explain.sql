@@ -3,7 +3,7 @@
 SELECT t.id, t.created_date, t.datasource, t.type, t.group_id, t.active, t.status_payload, t.payload,
   o.id IS NOT NULL AS ours, o.seq, o.priority, o.availability_group, o.required_capacity, o.state, o.attempt, o.retry,
   o.retries, o.timeout_ms, o.queue_insertion_time, o.started_date, o.ended_date, o.runner, o.identity, o.host, o.port,
-  o.blocked_by, o.cause, o.progress,
+  o.cause, o.progress,
   (extract(epoch FROM o.not_before) * 1000)::bigint AS not_before_ms,
   (extract(epoch FROM now() - o.heartbeat_at) * 1000)::bigint AS heartbeat_age_ms
 FROM {tasks} t LEFT JOIN {ovl_tasks} o ON o.id = t.id WHERE t.id = %(id)s

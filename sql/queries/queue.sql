@@ -107,23 +107,20 @@ SELECT payload FROM {tasks} WHERE id = %(id)s
 
 -- payloads --
 -- Of tasks that still wait, in order of submission.
-SELECT o.id, o.seq, o.datasource, o.availability_group, o.required_capacity, o.blocked_by, t.payload
+SELECT o.id, o.seq, o.datasource, o.availability_group, o.required_capacity, t.payload
 FROM {ovl_tasks} o JOIN {tasks} t ON t.id = o.id
 WHERE o.id = ANY(%(ids)s) AND o.state = 'WAITING' AND (o.not_before IS NULL OR o.not_before <= now()) ORDER BY o.seq
 
 -- open --
 -- All unfinished tasks, without their payloads, in order of submission.
 SELECT id, seq, datasource, type, group_id, availability_group, required_capacity, priority, state, attempt, token,
-       queue_insertion_time, started_date, runner, identity, host, port, tls_port, heartbeat_at, blocked_by,
+       queue_insertion_time, started_date, runner, identity, host, port, tls_port, heartbeat_at,
        retry, retries, timeout_ms, (extract(epoch FROM not_before - now()) * 1000)::bigint AS wait_ms
 FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
 
 -- open_of_datasource --
 SELECT id FROM {ovl_tasks}
 WHERE datasource = %(datasource)s AND state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
-
--- blocked --
-UPDATE {ovl_tasks} SET blocked_by = %(blocked_by)s WHERE id = %(id)s AND state = 'WAITING'
 
 -- lock_keys --
 -- What stands in the way of others, to tell whether a waiting task is worth another try.

@@ -204,6 +204,10 @@ class Line:
             time.sleep(0.005)
         raise AssertionError("not in time")
 
+    def until_blocked(self, task_id):
+        """Wait until its locks were asked for in vain."""
+        self.until(lambda: task_id in self.queue._scheduler._blockers)
+
     def until_state(self, task_id, state, attempt=None):
         def look():
             row = self.row(task_id)

@@ -37,7 +37,7 @@ def test_a_waiting_task_names_the_lock_its_holder_and_what_frees_it(line):
     line.until_state("holder", "RUNNING")
     for name in ("second", "third"):
         line.submit(name, type="index", spec=index_spec("ds"))
-    line.until(lambda: line.row("third")["blocked_by"])
+    line.until_blocked("third")
     found = explain(line, "third")
     interval = "2024-01-01T00:00:00.000Z/2024-01-02T00:00:00.000Z"
     assert (found["state"], found["kind"]) == ("WAITING", "lock")

@@ -159,7 +159,7 @@ def test_locks_of_the_failed_attempt_go_to_who_waits_for_them(line):
     line.submit("first", type="index", spec=index_spec("ds"), context={"retry": {"maxAttempts": 2, "backoff": "PT1H"}})
     line.until_state("first", "RUNNING")
     line.submit("second", type="index", spec=index_spec("ds"))
-    line.until(lambda: line.row("second")["blocked_by"])
+    line.until_blocked("second")
     line.fail("first")
     line.until_state("second", "RUNNING")
 
