@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -20,6 +21,7 @@ import orjson
 from overlord import faults, locks, states
 from overlord.actions.cleanup import task_ended
 from overlord.errors import DruidException, Unavailable
+from overlord.handed_on import HandedOn
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms, parse_instant
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ID_CHARACTERS = 255
+WITH_SUB_TASKS = frozenset({"index_parallel"})
 _UNBOUNDED = 2147483647
 _RETRY_S = 1.0
 
@@ -66,6 +69,7 @@ class TaskQueue:
         self._draining = False
         self._exits: queue.SimpleQueue[Exit | None] = queue.SimpleQueue()
         self._settler: threading.Thread | None = None
+        self._handed_on = HandedOn(settings)
         self._scheduler = Scheduler(
             settings=settings,
             db=db,
@@ -87,6 +91,7 @@ class TaskQueue:
         self._epoch = epoch
         self._settler = threading.Thread(target=self._settle_exits, name="queue-ends", daemon=True)
         self._settler.start()
+        self._handed_on.start(self._open_ids)
         self._scheduler.start(epoch)
 
     def stop(self) -> None:
@@ -98,6 +103,11 @@ class TaskQueue:
         self._exits.put(None)
         if self._settler is not None and self._settler is not threading.current_thread():
             self._settler.join()
+        self._handed_on.stop()
+
+    def _open_ids(self) -> set[str]:
+        with self._db.transaction() as tx:
+            return {row["id"] for row in store.open_tasks(tx)}
 
     def drain(self) -> None:
         """Accept and start nothing more; what runs may end."""
@@ -272,7 +282,21 @@ class TaskQueue:
         locks.release_task(tx, task_id)
         task_ended(tx, task_id, moved["group_id"])
         tx.after_commit(lambda: self._told(task_id, datasource))
+        if moved["type"] in WITH_SUB_TASKS:
+            self._end_children(tx, task_id, epoch)
         return True
+
+    def _end_children(self, tx: Transaction, parent_id: str, epoch: int) -> None:
+        """Sub-tasks end with their parent, whichever way it ends; what they handed on goes."""
+        for row in store.open_children(tx, parent_id):
+            reason = "Shutdown request from user"  # as a stock parent asks for it
+            outcome = Outcome(status="FAILED", error=reason, cause=f"The parent task[{parent_id}] has ended")
+            self._end_in(tx, row, outcome, epoch, event="shutdown")
+            tx.after_commit(partial(self._stop, row["id"]))
+        tx.after_commit(lambda: self._handed_on.put(parent_id))
+
+    def _stop(self, task_id: str) -> None:
+        self._runner.stop(task_id, int(self._settings["ovl.task.killGrace"]) / 1000)
 
     def _told(self, task_id: str, datasource: str) -> None:
         self._scheduler.forget(task_id)
@@ -290,7 +314,7 @@ class TaskQueue:
         epoch = self._leading()
         ended = self._db.retry(lambda: self._shut_down(task_id, reason, epoch))
         if ended:
-            self._runner.stop(task_id, int(self._settings["ovl.task.killGrace"]) / 1000)
+            self._stop(task_id)
             self._scheduler.wake()
             _log.info("task shut down id=%s reason=%s", task_id, reason)
         return ended
@@ -401,7 +425,16 @@ class TaskQueue:
         else:
             self._keep_logs(exit_.task_id)
             self._runner.forget(exit_.task_id)
+            if row is not None and row["parent_id"] is not None:
+                self._clear_after(row["parent_id"])
         self._scheduler.wake()
+
+    def _clear_after(self, parent_id: str) -> None:
+        """A sub-task that was at work when its parent ended may have handed something on since."""
+        with self._db.transaction() as tx:
+            parent = store.task(tx, parent_id)
+        if parent is None or TaskState(parent["state"]).ended:
+            self._handed_on.put(parent_id)
 
 
 def _exists(task_id: str) -> DruidException:

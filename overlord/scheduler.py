@@ -28,6 +28,7 @@ from overlord.model.timeline import visible
 from overlord.model.worker_config import NAME as WORKER_CONFIG
 from overlord.model.worker_config import Affinity
 from overlord.outcome import Outcome, time_left_ms
+from overlord.parents import Parents
 from overlord.runners.base import Exit, Launch
 from overlord.store import config, segments
 from overlord.store import tasks as store
@@ -136,6 +137,7 @@ class Scheduler:
         self._stopping = True
         self._draining = False
         self._thread: threading.Thread | None = None
+        self._parents = Parents(settings, db)
         self._clear()
 
     def _clear(self) -> None:
@@ -144,6 +146,7 @@ class Scheduler:
         self._blockers: dict[str, frozenset[_LockKey]] = {}
         self._asked: dict[str, _Asked] = {}
         self._pending: dict[str, _Pending] = {}
+        self._parents.clear()
         self._resting: dict[str, tuple[str, int]] = {}  # in back-off, id: datasource, place
         self._rests = Alarms()
         self._limits = Alarms()  # of running tasks that have one
@@ -229,6 +232,7 @@ class Scheduler:
             self._unclear.pop(task_id, None)
             self._blockers.pop(task_id, None)
             self._asked.pop(task_id, None)
+        self._parents.forget(task_id)
 
     # ---- the thread ----
 
@@ -444,7 +448,9 @@ class Scheduler:
             allowed = self._affinity.allows(task.datasource, worker)
             if not allowed or not self._runner.accepts(task.availability_group, task.required_capacity):
                 continue
-            if not self._runner.holds(task.id):  # else the process of a failed attempt has still to go
+            if self._runner.holds(task.id):
+                continue  # the process of a failed attempt has still to go
+            if self._parents.may_start(task.id, self._runner.capacity()):
                 self._start(task)
 
     def _start(self, task: _Pending) -> None:
@@ -459,6 +465,7 @@ class Scheduler:
             self._pending.pop(task.id, None)
         if row is None or payload is None:
             return  # shut down meanwhile
+        self._parents.running(task.id)
         faults.point("after_running_commit")
         if row["timeout_ms"] is not None:
             self.limit(task.id, row["timeout_ms"])
@@ -476,6 +483,7 @@ class Scheduler:
         pending: list[Row] = []
         for row in rows:
             if row["state"] == "RUNNING":
+                self._parents.running(row["id"])
                 left_ms = time_left_ms(row)
                 if left_ms is not None:
                     self.limit(row["id"], max(0, left_ms))

@@ -189,6 +189,11 @@ class OverlordClient:
             known[1].close()
             self._mine.connection = None
 
+    def address(self) -> tuple[str, int]:
+        """Host and port of the Overlord."""
+        url = urlsplit(self._url())
+        return url.hostname or "localhost", url.port or (443 if url.scheme == "https" else 80)
+
     def _url(self) -> str:
         return self._url_file.read_text(encoding="utf-8").strip().rstrip("/")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers.client import ActionClient
+from workers.client import ActionClient, OverlordClient
 from workers.report import Report
 
 
@@ -52,6 +52,8 @@ class TaskContext:
         More than this, and the task is ended.
     actions : ActionClient
         `submit(action)` returns the action's result.
+    overlord : OverlordClient or None
+        Druid's own routes, for those that have sub-tasks; None where there is no server.
     report : Report
         `set(key, payload)`.
     progress : callable
@@ -70,6 +72,7 @@ class TaskContext:
     settings: Mapping[str, Any]
     memory_bytes: int
     actions: ActionClient
+    overlord: OverlordClient | None = None
     report: Report
     progress: Progress = field(default_factory=Progress)
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -115,6 +115,7 @@ class _Attempt:
         self.task = (folder / "task.json").read_bytes()
         headers = {"Authorization": f"Bearer {launch['token']}", "X-Ovl-Attempt": str(launch["attempt"])}
         client = OverlordClient(folder / "overlord.url", headers)
+        self.client = client
         self.overlord = AttemptClient(client, launch["task_id"], launch["attempt"])
         self.actions = ActionClient(client, self.task, patience=Patience(**launch.get("patience", {})))
         self.over = threading.Event()
@@ -145,6 +146,7 @@ class _Attempt:
             settings=launch["settings"],
             memory_bytes=launch["memory_bytes"],
             actions=self.actions,
+            overlord=self.client,
             report=Report(self.folder / "report.json", launch["task_id"]),
             progress=Progress(),
         )

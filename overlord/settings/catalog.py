@@ -375,6 +375,13 @@ _TASKS = [
         help="A running task that has not been heard of for so long, and whose process cannot be seen, fails.",
     ),
     Setting(
+        name="druid.indexer.runner.parallelIndexTaskSlotRatio",
+        kind="float",
+        default="1",
+        unit="share",
+        help="Most slots that `index_parallel` tasks may hold. Those with sub-tasks leave one slot free in any case.",
+    ),
+    Setting(
         name="druid.indexer.runner.minWorkerVersion",
         default="0",
         unit="text",
@@ -440,6 +447,20 @@ _TASKS = [
         help="Memory one task may use; it is ended as FAILED when it takes more.",
         derive=lambda s: int(_ram_bytes() * 0.6) // max(1, s["druid.worker.capacity"]),
         minimum=1,
+    ),
+    Setting(
+        name="ovl.exchange.type",
+        default="local",
+        unit="name",
+        help="Where sub-tasks leave what their parent, or other sub-tasks, go on with.",
+    ),
+    Setting(
+        name="ovl.exchange.dir",
+        kind="path",
+        default="<ovl.data.dir>/exchange",
+        unit="folder",
+        help="Folder for type `local`; all workers must see it. Emptied when a parent has ended.",
+        derive=lambda s: s["ovl.data.dir"] / "exchange",
     ),
     Setting(
         name="ovl.task.killGrace",

@@ -12,6 +12,7 @@ from overlord.model.attempts import Retry, timeout_of
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import Idempotency
 from overlord.model.interval import Interval
+from overlord.model.subtasks import parent_of
 from overlord.model.task import Location, Task
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def submit(
         author=audit.author[:255],
         comment=audit.comment[:2048],
         audit=audit_payload(task, audit, created),
+        parent_id=parent_of(task.payload),
         retry=_jsonb(None if retry is None else retry.to_json()),
         timeout_ms=timeout_of(task.context),
         key=None if key is None else key.key,
@@ -181,6 +183,11 @@ def open_tasks(tx: Transaction) -> list[Row]:
 def open_of_datasource(tx: Transaction, datasource: str) -> list[str]:
     """Ids of a datasource's unfinished tasks, in order of submission."""
     return [row["id"] for row in tx.all("queue.open_of_datasource", datasource=datasource)]
+
+
+def open_children(tx: Transaction, task_id: str) -> list[Row]:
+    """Rows of a task's unfinished sub-tasks, in order of submission."""
+    return tx.all("queue.open_children", id=task_id)
 
 
 def lock_keys(tx: Transaction, datasource: str) -> list[tuple[str, str, str]]:

@@ -7,9 +7,10 @@ WITH stock AS (
   RETURNING id
 ), ours AS (
   INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
-                           priority, state, retry, timeout_ms, idempotency_key, body_digest)
+                           priority, state, retry, timeout_ms, idempotency_key, body_digest, parent_id)
   SELECT id, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s, %(required_capacity)s,
-         %(priority)s, 'WAITING', %(retry)s::jsonb, %(timeout_ms)s::bigint, %(key)s::text, %(digest)s::text
+         %(priority)s, 'WAITING', %(retry)s::jsonb, %(timeout_ms)s::bigint, %(key)s::text, %(digest)s::text,
+         %(parent_id)s
   FROM stock
   RETURNING seq
 ), event AS (
@@ -121,6 +122,9 @@ FROM {ovl_tasks} WHERE state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
 -- open_of_datasource --
 SELECT id FROM {ovl_tasks}
 WHERE datasource = %(datasource)s AND state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
+
+-- open_children --
+SELECT * FROM {ovl_tasks} WHERE parent_id = %(id)s AND state IN ('WAITING', 'PENDING', 'RUNNING') ORDER BY seq
 
 -- lock_keys --
 -- What stands in the way of others, to tell whether a waiting task is worth another try.

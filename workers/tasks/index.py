@@ -7,7 +7,8 @@ when appending do chunks depend on what the Overlord allocates under the lock: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,17 @@ from overlord import faults
 from overlord.errors import OverlordError, TaskFailed
 from overlord.model.granularity import Granularity
 from overlord.model.interval import Interval
+from overlord.model.segment import DataSegment
 from workers.context import TaskContext
 from workers.ingest import Input, chunk_bytes_for
 from workers.ingest.account import Ledger, Tolerance
 from workers.ingest.batch import Chunk
 from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, FixedBuckets, Limits, SegmentBuilder
-from workers.ingest.partition import partitioning
+from workers.ingest.partition import partitioning, partitionings
 from workers.ingest.sources import Access
 from workers.publish import open_pusher
 from workers.publish.availability import wait_until_served
-from workers.publish.claims import LOCK_TIMEOUT_MS, Appending, Claims, Locks, Replacing, lock_type, tombstones
+from workers.publish.claims import LOCK_TIMEOUT_MS, Actions, Appending, Claims, Locks, Replacing, lock_type, tombstones
 from workers.publish.compaction_state import compaction_state, remember
 from workers.publish.transaction import Transaction
 from workers.tasks import jobs
@@ -36,29 +38,64 @@ REPORT = "ingestionStatsAndErrors"
 @jobs.add("index", "index_parallel")
 def run(ctx: TaskContext) -> None:
     """Ingest what the task's spec names, and report how it went."""
+    from workers.parallel import parent  # which knows this module
+
+    if parent.is_wanted(ctx):
+        parent.run(ctx)
+    else:
+        run_alone(ctx)
+
+
+def run_alone(ctx: TaskContext) -> None:
+    """The whole work in this process."""
     spec = ctx.payload["spec"]
     intervals = (spec["dataSchema"].get("granularitySpec") or {}).get("intervals")
     tuning = spec.get("tuningConfig") or {}
-    counting = partitioning(tuning).needs_counting
-    ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or counting)
+    ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or _counts_first(tuning))
     ctx.report.set("taskContext", ctx.context)
-    try:
+    with failing_into(ctx, ledger.report):
         published = Ingestion(ctx, ledger).run()
-    except OverlordError as failure:
-        ctx.report.set(REPORT, ledger.report(error=failure.message))
-        raise
-    except OSError as failure:
-        message = f"{failure.strerror or failure}: {failure.filename or ctx.dir}"
-        ctx.report.set(REPORT, ledger.report(error=message))
-        raise TaskFailed(message) from failure
     ctx.report.set(REPORT, ledger.report(published=published))
     ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
 
 
-class Ingestion:
-    """One batch ingestion, as far as it has come."""
+def _counts_first(tuning: Mapping[str, Any]) -> bool:
+    spec = tuning.get("partitionsSpec") or {"type": "hashed" if tuning.get("forceGuaranteedRollup") else "dynamic"}
+    return str(spec.get("type")) in partitionings and partitioning(tuning).needs_counting
 
-    def __init__(self, ctx: TaskContext, ledger: Ledger) -> None:
+
+@contextmanager
+def failing_into(ctx: TaskContext, report: Callable[..., dict[str, Any]]) -> Iterator[None]:
+    """Put a failure into the task's report as well."""
+    try:
+        yield
+    except OverlordError as failure:
+        ctx.report.set(REPORT, report(error=failure.message))
+        raise
+    except OSError as failure:
+        message = f"{failure.strerror or failure}: {failure.filename or ctx.dir}"
+        ctx.report.set(REPORT, report(error=message))
+        raise TaskFailed(message) from failure
+
+
+class Ingestion:
+    """One batch ingestion, as far as it has come.
+
+    Parameters
+    ----------
+    ctx : TaskContext
+    ledger : Ledger
+    actions : Actions, optional
+        In whose name it asks for locks and segments; the task's own unless given.
+    sequence : str, optional
+        Name of its allocations; the task's id unless given.
+    """
+
+    def __init__(
+        self, ctx: TaskContext, ledger: Ledger, *, actions: Actions | None = None, sequence: str | None = None
+    ) -> None:
+        self._actions = actions or ctx.actions
+        self._sequence = sequence or ctx.task_id
         spec = ctx.payload["spec"]
         data, io, tuning = spec["dataSchema"], spec.get("ioConfig") or {}, spec.get("tuningConfig") or {}
         granularity = data.get("granularitySpec") or {}
@@ -75,7 +112,7 @@ class Ingestion:
         self._schema = BuildSchema.from_spec(spec, ctx.context, ctx.settings)
         self._partitions = partitioning(tuning)
         self._lock_type = lock_type(ctx.context, append=self._append)
-        self._locks = Locks(ctx.actions, self._lock_type)
+        self._locks = Locks(self._actions, self._lock_type)
         self._total_bytes: int | None = None
         if data.get("projections"):
             ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
@@ -84,8 +121,15 @@ class Ingestion:
         """Read, build, push, publish; gives the number of segments."""
         if self._given:
             self._locks.held()
-        claims: Claims
-        buckets: Buckets
+        claims, buckets = self._places()
+        builder = self._builder(buckets)
+        chunks = self._read(builder, buckets)
+        if not self._append and not self._given and chunks:
+            self._lock(chunks)
+        return self._publish(builder, claims, buckets)
+
+    def _places(self) -> tuple[Claims, Buckets]:
+        """What names segments, and into which chunks rows go."""
         if self._append:
             if self._fixed:
                 raise TaskFailed(
@@ -96,21 +140,20 @@ class Ingestion:
             if not self._given:
                 self._determine()
             claims = self._appending()
-            buckets = AllocatedBuckets(self._granularity, self._given, claims.allocate)
-        else:
-            claims = Replacing(self._datasource, self._locks)
-            buckets = FixedBuckets(self._given) if self._fixed else Buckets(self._granularity, self._given)
-        builder = SegmentBuilder(
+            return claims, AllocatedBuckets(self._granularity, self._given, claims.allocate)
+        return Replacing(self._datasource, self._locks), self._chunks_of_spec()
+
+    def _chunks_of_spec(self) -> Buckets:
+        return FixedBuckets(self._given) if self._fixed else Buckets(self._granularity, self._given)
+
+    def _builder(self, buckets: Buckets) -> SegmentBuilder:
+        return SegmentBuilder(
             self._schema,
             buckets,
             self._partitions,
             scratch=self._ctx.dir / "build",
             limits=Limits.of(self._tuning, self._ctx.memory_bytes),
         )
-        chunks = self._read(builder, buckets)
-        if not self._append and not self._given and chunks:
-            self._lock(chunks)
-        return self._publish(builder, claims, buckets)
 
     # ---- reading ----
 
@@ -185,8 +228,8 @@ class Ingestion:
     def _appending(self) -> Appending:
         return Appending(
             self._datasource,
-            self._ctx.actions,
-            sequence=self._ctx.task_id,
+            self._actions,
+            sequence=self._sequence,
             lock_type=self._lock_type,
             query_granularity=self._schema.query_granularity,
             segment_granularity=self._granularity,
@@ -202,16 +245,23 @@ class Ingestion:
                     raise TaskFailed("Stopped while building segments")
                 segments.append(transaction.push(built.directory, claims.claim(built)))
                 self._ctx.progress(phase=self._ledger.state, segments=len(segments))
-            payloads = claims.complete(segments)
-            if self._drop and self._given and not self._append:
-                filled = [segment.interval for segment in segments]
-                payloads += tombstones(self._ctx.actions, self._datasource, buckets.given, filled, self._locks)
-            if self._ctx.context.get("storeCompactionState") in (True, "true"):
-                payloads = remember(payloads, compaction_state(self._spec))
-            self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))
-            transaction.publish(payloads, self._lock_type)
+            payloads = self._commit(transaction, segments, claims, buckets)
         self._wait(payloads)
         return len(segments)
+
+    def _commit(
+        self, transaction: Transaction, segments: Sequence[DataSegment], claims: Claims, buckets: Buckets
+    ) -> list[dict[str, Any]]:
+        """Publish what is pushed; gives the payloads."""
+        payloads = claims.complete(segments)
+        if self._drop and self._given and not self._append:
+            filled = [segment.interval for segment in segments]
+            payloads += tombstones(self._ctx.actions, self._datasource, buckets.given, filled, self._locks)
+        if self._ctx.context.get("storeCompactionState") in (True, "true"):
+            payloads = remember(payloads, compaction_state(self._spec))
+        self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))
+        transaction.publish(payloads, self._lock_type)
+        return payloads
 
     def _wait(self, published: list[dict[str, Any]]) -> None:
         """Until the segments are served, as long as the spec allows."""

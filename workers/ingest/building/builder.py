@@ -17,7 +17,7 @@ from workers.ingest.building.buckets import Buckets
 from workers.ingest.building.columns import encode
 from workers.ingest.building.emit import BuiltSegment, emit
 from workers.ingest.building.merge import merge_runs
-from workers.ingest.building.parting import chunks_of, part
+from workers.ingest.building.parting import Piece, chunks_of, part
 from workers.ingest.building.run import Run, memory, roll_up, sort, spill, stack
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.spread import spread
@@ -85,6 +85,7 @@ class SegmentBuilder:
         self._metrics = {a.name for a in schema.aggregators}
         self._made: Counter[int] = Counter()  # segments begun, by chunk
         self._written = 0
+        self._block_rows = 1024
         self._full: list[BuiltSegment] = []
         self._reset()
 
@@ -99,7 +100,7 @@ class SegmentBuilder:
     def add(self, batch: Batch) -> None:
         """Take rows, all of which the buckets keep."""
         if len(batch):
-            rows = self._encode(batch)
+            rows = self.encode(batch)
             self._partitions.watch(rows)
             self._add(rows)
 
@@ -111,7 +112,8 @@ class SegmentBuilder:
 
     # ---- rows in ----
 
-    def _encode(self, batch: Batch) -> Run:
+    def encode(self, batch: Batch) -> Run:
+        """Rows as integers, not sorted yet."""
         times = batch.columns["__time"].to_numpy()
         chunk = self._buckets.starts(times)
         truncated = np.maximum(self._schema.query_granularity.bucket_starts(times), chunk)
@@ -187,22 +189,29 @@ class SegmentBuilder:
 
     # ---- segments out ----
 
-    def _close(self) -> Iterator[BuiltSegment]:
-        """Write all open segments, and begin anew."""
+    def parted(self) -> tuple[Run, list[Piece]] | None:
+        """All rows, rolled up and in order of their parts, for somebody else to write; None if there are none."""
         self._compact()
         if self._spilled and self._pending:
             self._spill()
         runs = self._spilled or self._pending
-        block_rows = self._limits.block_rows or max(1024, self._limits.nbytes // 2 // self._row_bytes)
+        self._block_rows = self._limits.block_rows or max(1024, self._limits.nbytes // 2 // self._row_bytes)
         self._reset()
         if not runs:
-            return
-        run = merge_runs(runs, self._schema, self._scratch, block_rows) if len(runs) > 1 else runs[0]
+            return None
+        run = merge_runs(runs, self._schema, self._scratch, self._block_rows) if len(runs) > 1 else runs[0]
         runs.clear()
         if self._partitions.perfect:
-            run, pieces = part(run, self._partitions, self._scratch, block_rows)
-        else:
-            pieces = list(chunks_of(run))
+            return part(run, self._partitions, self._scratch, self._block_rows)
+        return run, list(chunks_of(run))
+
+    def _close(self) -> Iterator[BuiltSegment]:
+        """Write all open segments, and begin anew."""
+        parted = self.parted()
+        if parted is None:
+            return
+        run, pieces = parted
+        del parted
         first = self._written
         self._written += len(pieces)
         orders = [self._next(piece.chunk) for piece in pieces]

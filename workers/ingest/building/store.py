@@ -92,6 +92,18 @@ class ArrayFile:
         self._file = scratch.file()
         self._end = 0
 
+    @classmethod
+    def over(cls, file: IO[bytes]) -> ArrayFile:
+        """Over an open, unbuffered file; what is put begins at its start."""
+        made = cls.__new__(cls)
+        made._file, made._end = file, 0
+        return made
+
+    @property
+    def size(self) -> int:
+        """Bytes put so far."""
+        return self._end
+
     def put(self, array: Array) -> DiskArray:
         """Append `array`."""
         stored = DiskArray(self._file, self._end, array.dtype, len(array))

@@ -102,22 +102,22 @@ class DiskTable:
 
     def __init__(self, file: ArrayFile, places: Sequence[tuple[int, int]], counts: Sequence[int], nbytes: int) -> None:
         self._file = file
-        self._places = places
-        self._counts = counts
+        self.places = places
+        self.counts = counts
         self.nbytes = nbytes
 
     def __len__(self) -> int:
-        return sum(self._counts)
+        return sum(self.counts)
 
     def blocks(self) -> Iterator[pl.Series]:
         """See `Table`."""
-        for place in self._places:
+        for place in self.places:
             yield self._read(place)
 
     def gather(self, codes: Ints) -> Iterator[pl.Series]:
         """See `Table`."""
         base = 0
-        for place, count in zip(self._places, self._counts, strict=True):
+        for place, count in zip(self.places, self.counts, strict=True):
             low, high = np.searchsorted(codes, (base + 1, base + count + 1))
             if high > low:
                 yield self._read(place)[codes[low:high] - (base + 1)]
@@ -125,7 +125,7 @@ class DiskTable:
 
     def loaded(self) -> Table:
         """The same in memory if it is small."""
-        return MemoryTable(pl.concat(list(self.blocks()))) if self.nbytes <= _KEEP_BYTES and self._places else self
+        return MemoryTable(pl.concat(list(self.blocks()))) if self.nbytes <= _KEEP_BYTES and self.places else self
 
     def _read(self, place: tuple[int, int]) -> pl.Series:
         data = io.BytesIO(self._file.read_bytes(*place))

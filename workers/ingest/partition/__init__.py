@@ -12,7 +12,15 @@ from workers.ingest.partition.dynamic import DynamicPartitions
 from workers.ingest.partition.hashed import HashedPartitions
 from workers.ingest.partition.ranges import RangePartitions
 
-__all__ = ["DynamicPartitions", "HashedPartitions", "Partitions", "Parts", "RangePartitions", "partitioning"]
+__all__ = [
+    "DynamicPartitions",
+    "HashedPartitions",
+    "Partitions",
+    "Parts",
+    "RangePartitions",
+    "partitioning",
+    "partitionings",
+]
 
 partitionings: Registry[type[Partitions]] = Registry("partitionsSpec")
 partitionings.add("dynamic")(DynamicPartitions)

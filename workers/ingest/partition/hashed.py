@@ -18,6 +18,7 @@ from workers.ingest.partition.murmur import buckets_of, murmur3_32
 DEFAULT_ROWS = 5_000_000
 BLOCK_ROWS = 1 << 17
 _FIRST_LOOK_ROWS = 1024
+_OTHER_SEED = 0x9747B28C
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +100,23 @@ class HashedPartitions(Partitions):
 
     def hashes(self, run: Run, start: int, stop: int) -> npt.NDArray[np.int32]:
         """Of the rows `start` to `stop`."""
+        return murmur3_32(*self._keys(run, start, stop))
+
+    def long_hashes(self, run: Run, start: int, stop: int) -> npt.NDArray[np.uint64]:
+        """64 bits, to count keys by."""
+        keys = self._keys(run, start, stop)
+        high, low = murmur3_32(*keys).view(np.uint32), murmur3_32(*keys, seed=_OTHER_SEED).view(np.uint32)
+        return high.astype(np.uint64) << np.uint64(32) | low
+
+    def _keys(self, run: Run, start: int, stop: int) -> tuple[bytes, npt.NDArray[np.integer]]:
+        """The keys' bytes, one after the other, and their lengths."""
         keys = (
             group_keys.of_dimensions(run, self.dimensions, start, stop)
             if self.dimensions
             else group_keys.of_all(run, start, stop)
         )
         joined = keys.str.join("").item() if len(keys) else ""
-        return murmur3_32(joined.encode(), keys.str.len_bytes().to_numpy())
+        return joined.encode(), keys.str.len_bytes().to_numpy()
 
 
 def shards_for(rows: float, target_rows: int) -> int:

@@ -1,4 +1,4 @@
-"""murmur3_32 with seed 0, of many byte strings at once.
+"""murmur3_32 of many byte strings at once.
 
 Four bytes a step, little-endian; all strings that are long enough take a step together.
 """
@@ -15,7 +15,7 @@ _TAIL_MASKS = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
 Words = npt.NDArray[np.uint32]
 
 
-def murmur3_32(data: bytes, lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+def murmur3_32(data: bytes, lengths: npt.NDArray[np.integer], seed: int = 0) -> npt.NDArray[np.int32]:
     """Hash the strings that lie one after the other in `data`.
 
     Parameters
@@ -35,7 +35,7 @@ def murmur3_32(data: bytes, lengths: npt.NDArray[np.integer]) -> npt.NDArray[np.
     steps = size // 4
     # the word at each byte, so that strings may begin anywhere
     words: Words = np.ndarray((len(data) + 1,), "<u4", data + bytes(4), strides=(1,))
-    state = np.zeros(len(size), np.uint32)
+    state = np.full(len(size), seed, np.uint32)
     alive = np.cumsum(np.bincount(steps)[::-1])[::-1] if len(size) else np.empty(0, np.int64)
     with np.errstate(over="ignore"):
         for step, live in enumerate(alive[1:].tolist()):

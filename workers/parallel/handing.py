@@ -1,0 +1,91 @@
+"""What sub-tasks leave in the exchange, and under which keys.
+
+=================================================  ==============================================================
+`<parent>/of/<sub-task>`                           the same, by the sub-task
+`<parent>/<type>/attempts`                         ids of the sub-tasks that were posted, by spec
+`<parent>/<type>/<spec>/<digest>/result`           what the spec's sub-task made; there is one once it has succeeded
+`<parent>/<type>/<spec>/<digest>/<sub-task>/<n>`   a segment's folder, a run, or a table: whatever `result` names
+=================================================  ==============================================================
+
+The digest is that of the work: another split under the same number does not find a result that is not its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from overlord.errors import TaskFailed
+from workers.exchange import Exchange
+
+_WORK = ("spec", "intervalToNumShardsOverride", "intervalToPartitions")
+
+
+def phase_key(parent: str, kind: str) -> str:
+    """Where a phase's things lie."""
+    return f"{parent}/{kind}"
+
+
+def spec_key(payload: Mapping[str, Any]) -> str:
+    """Where what comes of a sub-task's spec lies, whichever attempt makes it."""
+    work = {name: payload[name] for name in _WORK if name in payload}
+    digest = hashlib.sha256(orjson.dumps(work, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    name = str(payload["subtaskSpecId"]).replace("/", "~")
+    return f"{phase_key(payload['supervisorTaskId'], payload['type'])}/{name}/{digest}"
+
+
+class Handing:
+    """A sub-task's own corner of the exchange."""
+
+    def __init__(self, exchange: Exchange, payload: Mapping[str, Any]) -> None:
+        self._exchange = exchange
+        self._base = spec_key(payload)
+        self._id = str(payload["id"])
+        self._parent = str(payload["supervisorTaskId"])
+        self._count = 0
+
+    def path(self, path: Path) -> str:
+        """Hand on a file or folder; gives its key."""
+        key = self._next()
+        self._exchange.put_path(key, path)
+        return key
+
+    def data(self, data: bytes) -> str:
+        """Hand on some bytes; gives their key."""
+        key = self._next()
+        self._exchange.put(key, data)
+        return key
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """All is there: from now on it counts."""
+        data = orjson.dumps({"subTaskId": self._id, **result})
+        self._exchange.put(f"{self._parent}/of/{self._id}", data)
+        self._exchange.put(f"{self._base}/result", data)
+
+    def _next(self) -> str:
+        self._count += 1
+        return f"{self._base}/{self._id}/{self._count}"
+
+
+def result_of(exchange: Exchange, payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What came of a spec; None as long as nothing has."""
+    data = exchange.get(f"{spec_key(payload)}/result")
+    return None if data is None else orjson.loads(data)
+
+
+def result_by(exchange: Exchange, parent: str, sub_task: str) -> dict[str, Any]:
+    """What a sub-task that has succeeded made."""
+    result: dict[str, Any] = orjson.loads(required(exchange, f"{parent}/of/{sub_task}"))
+    return result
+
+
+def required(exchange: Exchange, key: str) -> bytes:
+    """Bytes that somebody has handed on."""
+    data = exchange.get(key)
+    if data is None:
+        raise TaskFailed(f"[{key}] is missing from the exchange: what a sub-task had made is gone")
+    return data
