@@ -265,7 +265,7 @@ class PeriodGranularity(Granularity):
         if period == Period():
             raise BadRequest(_refused("PeriodGranularity", "zero period is not acceptable in PeriodGranularity!"))
         name = str(value.get("timeZone") or "UTC")
-        _zone(name)
+        zone_of(name)
         return PeriodGranularity(period, "UTC" if name in ("Z", "Etc/UTC") else name, _origin(value))
 
     def to_json(self) -> Any:
@@ -285,7 +285,7 @@ class PeriodGranularity(Granularity):
     @property
     def zone(self) -> tzinfo | None:
         """None is UTC."""
-        return _zone(self.zone_name)
+        return zone_of(self.zone_name)
 
     def bucket_start(self, ms: int) -> int:
         single = _single(self.period)
@@ -375,7 +375,14 @@ def _names_of_periods() -> dict[Period, str]:
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> tzinfo | None:
+def zone_of(name: str) -> tzinfo | None:
+    """A time zone by its name or offset; None for UTC.
+
+    Raises
+    ------
+    BadRequest
+        There is none of that name.
+    """
     if name in ("UTC", "Z", "Etc/UTC"):
         return None
     if name[:1] in "+-":

@@ -122,14 +122,15 @@ def _step(match: re.Match[str]) -> Step:
 
 
 def _getter(steps: list[Any]) -> Callable[[Row], Any]:
-    return lambda row: _walk(row, steps)
+    return lambda row: walk(row, steps)
 
 
-def _walk(value: Any, steps: list[Step]) -> Any:
+def walk(value: Any, steps: list[Step]) -> Any:
+    """What the steps lead to; None if there is nothing."""
     for number, step in enumerate(steps):
         if step is None:
             items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-            found = (_walk(item, steps[number + 1 :]) for item in items)
+            found = (walk(item, steps[number + 1 :]) for item in items)
             return [item for item in found if item is not None]
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None

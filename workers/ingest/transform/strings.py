@@ -33,13 +33,13 @@ def string_column(name: str, raw: pl.Series | None, rows: int, handling: str, *,
     if raw.dtype in (pl.Int64, pl.Boolean):
         return raw.cast(pl.String).alias(name)
     if raw.dtype == pl.Float64:
-        return _doubles(raw).alias(name)
+        return java_doubles(raw).alias(name)
     if raw.dtype == _MULTI:
         return _handled(raw, handling).alias(name)
     return _mixed(name, raw.to_list(), handling, discovered)
 
 
-def _doubles(raw: pl.Series) -> pl.Series:
+def java_doubles(raw: pl.Series) -> pl.Series:
     """As Java prints them; equal ones are printed once (by their bits, for -0.0 is not 0.0)."""
     known: dict[str, str] = {}
     texts: list[str | None] = []
