@@ -26,7 +26,6 @@ LATER = {  # what a later version builds
     "json_auto",
     "schema_discovery",
     "sketches",
-    "transform_filter_flatten",
 }
 # Druid sorts rows without a discovered field before those where it is [], though nothing tells them apart later.
 OTHER_ORDER = {"string_discovery"}

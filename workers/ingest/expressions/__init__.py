@@ -73,7 +73,7 @@ class Expression:
         lists = [column.to_list() for column in there.values()]
         names = tuple(there)
         for row, found in enumerate(zip(*lists, strict=True) if lists else ((),) * rows):
-            key = tuple((value, type(value)) for value in found) if reusable else ()
+            key = _key(found) if reusable else ()
             answer = known.get(key) if reusable else None
             if answer is None:
                 answer = self._one(dict(zip(names, found, strict=True)))
@@ -84,8 +84,17 @@ class Expression:
                 faults[row] = answer[1]
         return raw_column(self.text, values), faults
 
+    def of_row(self, fields: Mapping[str, Any]) -> Any:
+        """The value in one row; None where there is none."""
+        return self._one(fields)[0]
+
     def _one(self, fields: Mapping[str, Any]) -> tuple[Any, str | None]:
         try:
             return self._exact({name: bind(value) for name, value in fields.items()}), None
         except (ExpressionError, ValueError, OverflowError, RecursionError) as error:
             return None, str(error)
+
+
+def _key(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Doubles by their text: 0.0 is equal to -0.0, and prints differently."""
+    return tuple((repr(value) if type(value) is float else value, type(value)) for value in values)

@@ -92,9 +92,12 @@ def _binary(op: str, left: Compiled, right: Compiled) -> Compiled:
         return lambda env: _and(left(env), right, env)
     if op == "||":
         return lambda env: _or(left(env), right, env)
-    by_kind = _COMPARISONS.get(op)
-    if by_kind is not None:
-        return lambda env: _compared(by_kind, left(env), right(env))
+    if op in ("==", "!="):
+        wanted = op == "=="
+        return lambda env: _equality(left(env), right(env), wanted)
+    holds = _ORDERS.get(op)
+    if holds is not None:
+        return lambda env: _ordered(holds, left(env), right(env))
     return lambda env: calculate(op, left(env), right(env))
 
 
@@ -116,19 +119,26 @@ def _or(value: Any, right: Compiled, env: Env) -> int | None:
     return None if value is None or other is None else 0
 
 
-_COMPARISONS: dict[str, Callable[[int], bool]] = {
+_ORDERS: dict[str, Callable[[int], bool]] = {
     "<": lambda order: order < 0,
     "<=": lambda order: order <= 0,
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
-    "==": lambda order: order == 0,
-    "!=": lambda order: order != 0,
 }
 
 
-def _compared(holds: Callable[[int], bool], left: Any, right: Any) -> int | None:
+def _ordered(holds: Callable[[int], bool], left: Any, right: Any) -> int | None:
     order = order_of(left, right)
     return None if order is None else int(holds(order))
+
+
+def _equality(left: Any, right: Any, wanted: bool) -> int | None:
+    """By IEEE for doubles, where order is Java's: -0.0 is 0.0, and NaN is nothing."""
+    if left is not None and right is not None and common(left, right) == "DOUBLE":
+        a, b = double(left), double(right)
+        return None if a is None or b is None else int((a == b) == wanted)
+    order = order_of(left, right)
+    return None if order is None else int((order == 0) == wanted)
 
 
 def order_of(left: Any, right: Any) -> int | None:
@@ -136,10 +146,7 @@ def order_of(left: Any, right: Any) -> int | None:
     if left is None or right is None:
         return None
     kind = common(left, right)
-    if kind == "ARRAY":
-        if not isinstance(left, list) or not isinstance(right, list):
-            return None
-    elif kind == "DOUBLE":
+    if kind == "DOUBLE":
         left, right = double(left), double(right)
         if left is None or right is None:
             return None

@@ -127,7 +127,7 @@ def compare(left: Any, right: Any) -> int:
         left, right = utf16(text(left) or ""), utf16(text(right) or "")
     elif isinstance(left, float) or isinstance(right, float):
         return _compare_doubles(float(left), float(right))
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _compare_lists(left: list[Any], right: list[Any]) -> int:
@@ -153,7 +153,7 @@ def _compare_doubles(left: float, right: float) -> int:
 
 def common(left: Any, right: Any) -> str:
     """The type in which two operands meet."""
-    if isinstance(left, list | dict) or isinstance(right, list | dict):
+    if isinstance(left, list) and isinstance(right, list):
         return "ARRAY"
     if isinstance(left, str) and isinstance(right, str):
         return "STRING"

@@ -22,7 +22,9 @@ Ints = npt.NDArray[np.int64]
 
 _PLAIN_NUMBER = r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$"
 _BEYOND_16_BITS = "[\U00010000-\U0010ffff]"
-_KINDS: dict[Any, str] = {pl.String: "STRING", pl.Int64: "LONG", pl.Float64: "DOUBLE", pl.Boolean: "LONG", pl.Null: "NULL"}
+_KINDS: dict[Any, str] = {
+    pl.String: "STRING", pl.Int64: "LONG", pl.Float64: "DOUBLE", pl.Boolean: "LONG", pl.Null: "NULL",
+}  # fmt: skip
 _COMPARED = {
     "<": pl.Expr.lt, "<=": pl.Expr.le, ">": pl.Expr.gt, ">=": pl.Expr.ge, "==": pl.Expr.eq, "!=": pl.Expr.ne,
 }  # fmt: skip
@@ -65,7 +67,8 @@ def vectorised(node: Node, columns: Mapping[str, pl.Series | None]) -> pl.Series
     if found.kind == "NULL":
         raise TooHard
     frame = pl.DataFrame([_plain(column).alias(name) for name, column in there.items()])
-    return frame.select(found.expr.alias("value")).to_series()
+    values = frame.select(found.expr.alias("value")).to_series()
+    return values if len(values) == frame.height else values.new_from_index(0, frame.height)
 
 
 def _plain(column: pl.Series) -> pl.Series:
@@ -160,8 +163,9 @@ def _compared(op: str, left: Typed, right: Typed) -> Typed:
     a, b, kind = _meet(left, right)
     if kind == "STRING" and op not in ("==", "!="):
         a, b = (each.map_batches(_same_order, return_dtype=pl.String) for each in (a, b))
-    if kind == "DOUBLE":  # -0.0 lies below 0.0, which polars does not see
-        a, b = (each.map_batches(_no_negative_zero, return_dtype=pl.Float64) for each in (a, b))
+    if kind == "DOUBLE":
+        check = _no_nan if op in ("==", "!=") else _no_negative_zero
+        a, b = (each.map_batches(check, return_dtype=pl.Float64) for each in (a, b))
     return Typed(_COMPARED[op](a, b).cast(pl.Int64), "LONG")
 
 
@@ -171,7 +175,15 @@ def _same_order(texts: pl.Series) -> pl.Series:
     return texts
 
 
+def _no_nan(values: pl.Series) -> pl.Series:
+    """NaN is equal to itself in polars alone."""
+    if bool(values.is_nan().any()):
+        raise TooHard
+    return values
+
+
 def _no_negative_zero(values: pl.Series) -> pl.Series:
+    """-0.0 lies below 0.0, which polars does not see."""
     found = values.to_numpy()
     if bool((np.signbit(found) & (found == 0)).any()):
         raise TooHard
@@ -215,7 +227,7 @@ _FUNCTIONS: dict[str, Callable[[Call, Mapping[str, str]], Typed]] = {}
 
 def _vector(*names: str) -> Callable[[Callable[[Call, Mapping[str, str]], Typed]], Callable[..., Typed]]:
     def add(compile_: Callable[[Call, Mapping[str, str]], Typed]) -> Callable[..., Typed]:
-        _FUNCTIONS.update({name: compile_ for name in names})
+        _FUNCTIONS.update(dict.fromkeys(names, compile_))
         return compile_
 
     return add

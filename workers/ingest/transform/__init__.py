@@ -7,7 +7,7 @@ and marks the row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -53,6 +53,11 @@ class Examined:
     columns: Mapping[str, pl.Series]
     faults: Mapping[int, list[str]]
 
+    @property
+    def thrown(self) -> int:
+        """How many a filter has dropped."""
+        return len(self.raw) - len(self.kept) - len(self.lost)
+
 
 class Transform:
     """Types the chunks of one task's input, in order.
@@ -91,7 +96,7 @@ class Transform:
     def inputs(self) -> frozenset[str] | None:
         """The input fields to read; None for all."""
         if not self._with_dimensions:
-            return frozenset({self.schema.time.column})
+            return frozenset({self.schema.time.column}) | self.schema.transforms.decides
         return self.schema.inputs
 
     def clone(self) -> Transform:
@@ -103,13 +108,39 @@ class Transform:
     def examine(self, raw: RawBatch) -> Examined:
         """The rows of a batch, typed or found lost."""
         millis, good = self._times(raw)
+        fields: Mapping[str, pl.Series] = raw.columns
+        computed: dict[int, list[str]] = {}
         kept = np.flatnonzero(good)
-        everything = len(kept) == len(good)
+        if self.schema.transforms:
+            millis, good, kept, fields, computed = self._transformed(raw, millis, good, kept)
+        elif len(kept) < len(good):
+            millis = millis[kept]
+            fields = _Gathered(raw.columns, kept)
         if self.schema.discover and self._with_dimensions:
             self._discover(raw, kept)
-        columns = {TIME: pl.Series(TIME, millis if everything else millis[kept], dtype=pl.Int64)}
-        faults = self._typed(raw, None if everything else kept, columns)
-        return Examined(raw=raw, kept=kept, lost=np.flatnonzero(~good), columns=columns, faults=faults)
+        columns = {TIME: pl.Series(TIME, millis, dtype=pl.Int64)}
+        faults = self._typed(fields, len(kept), columns, computed)
+        lost = np.flatnonzero(~good)
+        return Examined(raw=raw, kept=kept, lost=lost, columns=columns, faults=faults)
+
+    def _transformed(
+        self, raw: RawBatch, millis: npt.NDArray[np.int64], good: npt.NDArray[np.bool_], kept: Positions
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Positions, Mapping[str, pl.Series], dict[int, list[str]]]:
+        """Transforms and filter: times, rows that have one, those kept, their fields, and faults by place."""
+        everything = len(kept) == len(good)
+        given = raw.columns if everything else {name: column.gather(kept) for name, column in raw.columns.items()}
+        done = self.schema.transforms.apply(given, millis if everything else millis[kept])
+        if done.timeless.any():
+            good = good.copy()
+            good[kept[done.timeless]] = False
+        stays = ~done.timeless if done.keeps is None else done.keeps & ~done.timeless
+        if stays.all():
+            return done.times, good, kept, done.columns, done.faults
+        places = np.flatnonzero(stays)
+        fields = {name: column.gather(places) for name, column in done.columns.items()}
+        moved = {int(place): number for number, place in enumerate(places)}
+        faults = {moved[row]: texts for row, texts in done.faults.items() if row in moved}
+        return done.times[places], good, kept[places], fields, faults
 
     def apply(self, chunk: RawChunk) -> Chunk:
         """The chunk typed. Its bad rows stand in the order of the input."""
@@ -124,10 +155,10 @@ class Transform:
                 line=raw.line if everything else raw.line[kept],
                 files=raw.files,
             ),
-            bad=self._placed(raw, kept, bad),
+            bad=self._placed(raw, done.lost, bad),
             bytes=chunk.bytes,
             records_with_errors=len(done.faults),
-            thrown_away=chunk.thrown_away,
+            thrown_away=chunk.thrown_away + done.thrown,
             unparseable=chunk.unparseable + len(done.lost),
         )
 
@@ -140,14 +171,14 @@ class Transform:
         for name in raw.rows.discover(known, kept):
             self._dimensions[name] = Dimension(name=name, discovered=name not in raw.rows.declared)
 
-    def _typed(self, raw: RawBatch, kept: Positions | None, columns: dict[str, pl.Series]) -> dict[int, list[str]]:
-        """Add the typed columns of the rows `kept` (None: all); gives the faults of each row by its place in them."""
-        rows = len(raw) if kept is None else len(kept)
-        faults: dict[int, list[str]] = {}
-
-        def source(name: str) -> pl.Series | None:
-            column = raw.columns.get(name)
-            return column if column is None or kept is None else column.gather(kept)
+    def _typed(
+        self,
+        fields: Mapping[str, pl.Series],
+        rows: int,
+        columns: dict[str, pl.Series],
+        faults: dict[int, list[str]],
+    ) -> dict[int, list[str]]:
+        """Add the typed columns of some rows; gives the faults of each, with those there are."""
 
         def take(typed: Typed) -> None:
             columns[typed.values.name] = typed.values
@@ -158,11 +189,11 @@ class Transform:
         if self._with_dimensions:
             for dimension in self._dimensions.values():
                 if dimension.name != TIME:  # listed to say where it sorts; its values are the row's time
-                    take(_dimension(dimension, source(dimension.name), rows))
+                    take(_dimension(dimension, fields.get(dimension.name), rows))
         if self.phase == "buildSegments":
             for _, metric in self.schema.metrics:
                 if metric is not None:
-                    take(metric.read(source(metric.field), rows))
+                    take(metric.read(fields.get(metric.field), rows))
         return faults
 
     def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:
@@ -184,16 +215,16 @@ class Transform:
             found.append(_bad(raw, row, "processedWithError", raw.rows.event(row), tuple(messages)))
         return found
 
-    def _placed(self, raw: RawBatch, kept: Positions, bad: list[BadRow]) -> list[BadRow]:
+    def _placed(self, raw: RawBatch, lost: Positions, bad: list[BadRow]) -> list[BadRow]:
         """Bad rows by line; messages of lost ones say where. A record has the number after the good ones before it."""
         file = len(raw.files)
         before = self._records[1] if self._records[0] == file else 0
-        self._records = (file, before + len(kept))
+        self._records = (file, before + len(raw) - len(lost))
         if not bad:
             return bad
         bad.sort(key=lambda row: row.line)
         lines = np.array([row.line for row in bad], np.int64)
-        records = before + 1 + np.searchsorted(raw.line[kept], lines)
+        records = before + 1 + np.searchsorted(np.delete(raw.line, lost), lines)
         path = f"Path: {raw.uri}, " if raw.uri else ""
         return [
             replace(row, details=tuple(f"{text} ({path}Record: {record}, Line: {row.line})" for text in row.details))
@@ -201,6 +232,23 @@ class Transform:
             else row
             for row, record in zip(bad, records.tolist(), strict=True)
         ]
+
+
+class _Gathered(Mapping[str, pl.Series]):
+    """Some rows of raw columns, taken when they are asked for."""
+
+    def __init__(self, columns: Mapping[str, pl.Series], rows: Positions) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    def __getitem__(self, name: str) -> pl.Series:
+        return self._columns[name].gather(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def _dimension(dimension: Dimension, raw: pl.Series | None, rows: int) -> Typed:

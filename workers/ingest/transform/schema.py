@@ -20,6 +20,7 @@ from workers.ingest.transform.numbers import (
 )
 from workers.ingest.transform.strings import HANDLINGS, SORTED_ARRAY
 from workers.ingest.transform.timestamps import TimestampSpec
+from workers.ingest.transform.transforms import TransformSpec
 
 TIME = "__time"
 
@@ -67,6 +68,8 @@ class Schema:
         Fields that never do.
     metrics : tuple of (str, Metric or None)
         Name and reader of each metric, None for `count`.
+    transforms : TransformSpec
+        What becomes of the fields before all that, and which rows stay.
     """
 
     time: TimestampSpec
@@ -74,6 +77,7 @@ class Schema:
     discover: bool
     excluded: frozenset[str]
     metrics: tuple[tuple[str, Metric | None], ...]
+    transforms: TransformSpec
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Schema:
@@ -84,7 +88,6 @@ class Schema:
         TaskFailed
             For what cannot be understood, or is not done yet.
         """
-        _refuse_transforms(json.get("transformSpec"))
         spec = json.get("dimensionsSpec") or {}
         if spec.get("useSchemaDiscovery"):
             raise TaskFailed("dimensionsSpec.useSchemaDiscovery is not supported yet; list the dimensions instead")
@@ -101,6 +104,7 @@ class Schema:
             discover=not dimensions or bool(spec.get("includeAllDimensions")),
             excluded=frozenset(excluded),
             metrics=metrics,
+            transforms=TransformSpec.from_json(json.get("transformSpec")),
         )
 
     @property
@@ -109,16 +113,8 @@ class Schema:
         if self.discover:
             return None
         fields = {metric.field for _, metric in self.metrics if metric is not None}
-        return frozenset({self.time.column, *fields, *(d.name for d in self.dimensions if d.name != TIME)})
-
-
-def _refuse_transforms(spec: Any) -> None:
-    if isinstance(spec, Mapping) and spec.get("filter") is not None:
-        raise TaskFailed("transformSpec.filter is not supported yet", where="spec.dataSchema.transformSpec.filter")
-    if isinstance(spec, Mapping) and spec.get("transforms"):
-        raise TaskFailed(
-            "transformSpec.transforms are not supported yet", where="spec.dataSchema.transformSpec.transforms"
-        )
+        named = (d.name for d in self.dimensions if d.name != TIME)
+        return frozenset({self.time.column, *fields, *named, *self.transforms.inputs})
 
 
 def _dimension(entry: Any) -> Dimension:

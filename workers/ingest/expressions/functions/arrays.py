@@ -264,5 +264,3 @@ def _any(test: InRow, values: Compiled) -> Compiled:
 @special("all", 2, 2)
 def _all(test: InRow, values: Compiled) -> Compiled:
     return lambda env: int(all(truth(test(env)(item)) for item in items(values(env)) or []))
-
-

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from overlord.registry import Registry
 
 Env = dict[str, Any]
+F = TypeVar("F", bound=Callable[..., Any])
 Compiled = Callable[[Env], Any]
 
 
@@ -39,13 +40,11 @@ class Function:
 functions: Registry[Function] = Registry("function")
 
 
-def function(
-    name: str, least: int = 1, most: int | None = -1, *aliases: str
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def function(name: str, least: int = 1, most: int | None = -1) -> Callable[[F], F]:
     """File a plain function; `most` is `least` unless given, None for any."""
 
-    def add(call: Callable[..., Any]) -> Callable[..., Any]:
-        functions.add(name, *aliases)(Function(call, least, least if most == -1 else most))
+    def add(call: F) -> F:
+        functions.add(name)(Function(call, least, least if most == -1 else most))
         return call
 
     return add

@@ -69,7 +69,9 @@ def _json_merge(*values: Any) -> Any:
 
 
 def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    both = {name for name in left.keys() & right.keys() if isinstance(left[name], dict) and isinstance(right[name], dict)}
+    both = {
+        name for name in left.keys() & right.keys() if isinstance(left[name], dict) and isinstance(right[name], dict)
+    }
     return {**left, **right, **{name: _merged(left[name], right[name]) for name in both}}
 
 

@@ -231,5 +231,3 @@ def _to_bits(value: Any) -> int | None:
 def _from_bits(value: Any) -> float | None:
     found = long(value) if isinstance(value, int | float) else None
     return None if found is None else float(struct.unpack(">d", struct.pack(">q", found))[0])
-
-

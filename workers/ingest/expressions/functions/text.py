@@ -11,7 +11,6 @@ from typing import Any
 from workers.ingest.expressions.functions.base import function
 from workers.ingest.expressions.values import LONG_MAX, LONG_MIN, ExpressionError, long, piece, text, units
 
-
 _MOST_CHARACTERS = 1 << 24
 
 

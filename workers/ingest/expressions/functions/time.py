@@ -223,5 +223,3 @@ def _months(start: int, end: int) -> int:
     to_year, to_month, _ = civil_from_days(end // DAY)
     count = (to_year - year) * 12 + to_month - month
     return count if Period.parse(f"P{count}M").add_to(start) <= end else count - 1
-
-
