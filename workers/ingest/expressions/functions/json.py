@@ -69,10 +69,10 @@ def _json_merge(*values: Any) -> Any:
 
 
 def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        name for name in left.keys() & right.keys() if isinstance(left[name], dict) and isinstance(right[name], dict)
-    }
-    return {**left, **right, **{name: _merged(left[name], right[name]) for name in both}}
+    def inside(name: str) -> bool:
+        return isinstance(left.get(name), dict) and isinstance(right[name], dict)
+
+    return {**left, **{name: _merged(left[name], each) if inside(name) else each for name, each in right.items()}}
 
 
 def _found(value: Any, path: Any) -> Any:
