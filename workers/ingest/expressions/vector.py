@@ -367,7 +367,7 @@ def _replace(node: Call, kinds: Mapping[str, str]) -> Typed:
     old, new = _constant(node, 1, str), _constant(node, 2, str)
     if not old:
         raise TooHard
-    return Typed(value.str.replace_all(old, new.replace("$", "$$"), literal=True), "STRING")
+    return Typed(value.str.replace_all(old, new, literal=True), "STRING")
 
 
 @_vector("contains_string")
