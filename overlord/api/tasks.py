@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,6 +18,7 @@ from overlord.api.wire import (
     answer,
     file_answer,
     flag_param,
+    header_text,
     int_param,
     interval_param,
     json_body,
@@ -27,16 +29,21 @@ from overlord.api.wire import (
     text_param,
     waiting,
 )
+from overlord.dryrun import dry_run
 from overlord.errors import BadRequest, BareText, NoBody, NotFound
 from overlord.http import WaitingPool, client_gone
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms
+from overlord.schemas.unknown import unknown_properties
 from overlord.services import Services
 from overlord.store import listing
 
+log_of_tasks = logging.getLogger(__name__)
+
 bp = Blueprint("tasks", __name__, url_prefix="/druid/indexer/v1")
 
+UNKNOWN = "X-Ovl-Unknown-Properties"
 LOG_EVERY_S = 0.25  # how often a followed log is looked at
 LOG_TYPE = "text/plain; charset=utf-8"
 NO_LOG = "No log was found for this task. The task may not exist, or it may not have begun running yet."
@@ -58,11 +65,14 @@ def unknown_task(task_id: str) -> BareText:
 
 @bp.post("/task")
 def submit() -> Response:
-    """Accept a task; committed when this answers."""
+    """Accept a task; committed when this answers. With `dryRun` nothing is accepted: what would come of it is told."""
     body = json_body()
     if body is None:
         raise BadRequest("The request has no body; a task is a JSON object with at least a 'type'")
     parts = services()
+    if flag_param("dryRun"):
+        with waiting().permit():
+            return answer(dry_run(parts, body))
     task = schemas.load_task(
         body,
         now_ms=now_ms(),
@@ -70,7 +80,13 @@ def submit() -> Response:
         settings=parts.settings,
     )
     key = Idempotency.of(request.headers.get(HEADER), body)
-    return answer({"task": parts.queue.submit(task, audit_info(with_request=True), key)})
+    ignored = unknown_properties(body)
+    response = answer({"task": parts.queue.submit(task, audit_info(with_request=True), key)})
+    if ignored:
+        told = "; ".join(map(str, ignored))
+        log_of_tasks.warning("task[%s] has properties that nobody knows: %s", task.id, told)
+        response.headers[UNKNOWN] = header_text(told)
+    return response
 
 
 def audit_info(*, with_request: bool = False, service: str = "druid/overlord") -> AuditInfo:

@@ -150,6 +150,11 @@ def interval_param(name: str, *, underscore: bool = False) -> Interval | None:
 # ---------------------------------------------------------------- out
 
 
+def header_text(text: str) -> str:
+    """A text as a header can carry it."""
+    return re.sub(r"[^\x20-\x7e]", "?", text)[:1000]
+
+
 def answer(value: Any, status: int = 200) -> Response:
     """A JSON answer."""
     return Response(orjson.dumps(value), status=status, mimetype=JSON)
@@ -273,7 +278,7 @@ def _on_error(error: OverlordError) -> Response:
     response.headers.update(error.headers)
     for name, value in (("X-Ovl-Where", error.where), ("X-Ovl-Hint", error.hint)):
         if value:  # Druid's bodies have no room for them
-            response.headers[name] = re.sub(r"[^\x20-\x7e]", "?", value)[:1000]
+            response.headers[name] = header_text(value)
     if error.status >= 500:
         log.warning("%s %s: %d %s", request.method, request.path, error.status, error.message)
     return response

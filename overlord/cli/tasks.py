@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from overlord.cli.app import add_url
 from overlord.cli.remote import Remote
+from overlord.cli.sampling import show_dry_run
 from overlord.cli.show import as_json, err, out, seconds, table
 from overlord.errors import OverlordError
 
@@ -26,6 +27,7 @@ def add_to(commands: Any) -> None:
     submit = commands.add_parser("submit", help="submit a task or supervisor spec (- reads standard input)")
     submit.add_argument("spec", metavar="SPEC")
     submit.add_argument("--wait", action="store_true", help="wait for the task's end; exit 1 if it failed")
+    submit.add_argument("--dry-run", action="store_true", help="tell what would come of it; exit 1 if not valid")
     submit.set_defaults(run=run_submit)
     tasks = commands.add_parser("tasks", help="list tasks")
     tasks.add_argument("--state", choices=("waiting", "pending", "running", "complete"))
@@ -64,6 +66,8 @@ def read_spec(name: str) -> dict[str, Any]:
 def run_submit(args: argparse.Namespace) -> int:
     """Submit, and wait if asked to."""
     remote, spec = Remote(args.url), read_spec(args.spec)
+    if args.dry_run:
+        return show_dry_run(remote.post("/task?dryRun=true", spec), as_it_is=args.json)
     if spec.get("type") in SUPERVISORS:
         answer = remote.post("/supervisor", spec)
         as_json(answer) if args.json else out.print(f"supervisor {answer['id']}")

@@ -419,7 +419,8 @@ class Poly(Lenient):
             kind, _ = self.resolve(value)
         except ValidationError:
             return
-        yield "", shape(kind), value
+        if isinstance(value, Mapping):  # a bare name may stand for an object
+            yield "", shape(kind), value
 
 
 def unknown_type(name: Any, java: str, known: list[str], suffix: str = "") -> Fault:

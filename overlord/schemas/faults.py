@@ -22,14 +22,14 @@ class SpecRefused(BadRequest):
         What Druid says, up to its first line feed.
     where : str
         Path of the first fault.
-    faults : list of (str, str)
-        Every fault: path, and Druid's text for it.
+    faults : list of (str, Fault)
+        Every fault: path, and Druid's text for it with a hint.
     """
 
     def __init__(self, faults: list[tuple[str, Fault]]) -> None:
         where, first = faults[0]
         super().__init__(str(first).partition("\n")[0], where=where or None, hint=first.hint)
-        self.faults = [(path, str(text)) for path, text in faults]
+        self.faults = faults
 
 
 def refused(messages: Any, body: Any) -> SpecRefused:

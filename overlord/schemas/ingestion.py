@@ -110,7 +110,7 @@ class IngestionSpec(Shape):
                 yield name, name
         io = data.get("ioConfig")
         source = io.get("inputSource") if io else None
-        if io and source and io.get("inputFormat") is None and source.get("type") not in WITHOUT_FORMAT:
+        if io and source and io.get("inputFormat", "") is None and source.get("type") not in WITHOUT_FORMAT:
             yield "ioConfig", "At least one of properties[[parser, inputFormat]] must be present"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The same sources, formats, transforms and aggregators as those of ingestion; onl
 
 from __future__ import annotations
 
+from workers.sampling.dry_run import dry_run
 from workers.sampling.sampler import sample
 
-__all__ = ["sample"]
+__all__ = ["dry_run", "sample"]

@@ -45,17 +45,31 @@ def sample(
     data_schema = spec["dataSchema"]
     if data_schema.get("timestampSpec") is None or data_schema.get("dimensionsSpec") is None:
         raise TaskFailed("inputRowParser")
-    reading = Input({**spec, "dataSchema": plain_schema(data_schema)}, settings)
-    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and isinstance(reading.format, JsonFormat):
-        reading.format.nested = reading.format.keep_nulls = True
+    reading = reading_of(spec, settings)
     limits = Limits(rows=config["numRows"], memory_bytes=config["maxBytesInMemory"])
     taking = Taking(reading.transform, limits)
     with time_limit(config["timeoutMs"] / 1000):
-        taking.run(_chunks(reading))
+        taking.run(chunks_of(reading))
     return Answer(data_schema, taking).shown(config["maxClientResponseBytes"])
 
 
-def _chunks(reading: Input) -> Iterator[RawChunk]:
+def reading_of(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> Input:
+    """The input of a spec, read so that all its fields are seen."""
+    data_schema = spec["dataSchema"]
+    reading = Input({**spec, "dataSchema": plain_schema(data_schema)}, settings)
+    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and isinstance(reading.format, JsonFormat):
+        reading.format.nested = reading.format.keep_nulls = True
+    return reading
+
+
+def chunks_of(reading: Input) -> Iterator[RawChunk]:
+    """Its rows as they come.
+
+    Raises
+    ------
+    TaskFailed
+        Only a task can read it.
+    """
     if reading.format is None:
         raise TaskFailed(
             "Rows of this input source cannot be sampled: reading them takes a task",
@@ -79,6 +93,16 @@ class Answer:
             for place, messages in step.faults.items():
                 self._faults[typed + place] = self._unparseable(step, place, messages)
             typed += len(step.kept)
+
+    @property
+    def faulty(self) -> int:
+        """Rows that are stored, but for a value."""
+        return len(self._faults)
+
+    @property
+    def stored(self) -> int:
+        """Rows after rollup."""
+        return sum(row is not None for row in self._index.parsed())
 
     def shown(self, most_bytes: int = 0) -> dict[str, Any]:
         """The answer; rows after the one with which it passes `most_bytes` are left out (0: none are)."""

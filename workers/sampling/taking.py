@@ -68,6 +68,12 @@ class Taking:
         Rows with a place in the answer.
     steps : list of Examined
         Typed rows, chunk by chunk; the places of `taken` count through them.
+    typed, filtered : int
+        Rows that were typed, and that a filter dropped.
+    bytes : int
+        What the rows took in the input.
+    complete : bool
+        Whether there is no more to read.
     """
 
     transform: Transform
@@ -77,6 +83,7 @@ class Taking:
     typed: int = 0
     filtered: int = 0
     bytes: int = 0
+    complete: bool = False
     _memory: int = 0
     _footprint: Footprint | None = None
 
@@ -92,9 +99,9 @@ class Taking:
             return
         for chunk in chunks:
             self._chunk(chunk)
-            self.bytes += chunk.bytes
             if self._full():
                 return
+        self.complete = True
 
     def _full(self) -> bool:
         return len(self.taken) >= self.limits.rows or self._memory >= self.limits.memory_bytes
@@ -104,6 +111,7 @@ class Taking:
         examined = transform.examine(chunk.batch)
         entries = list(_entries(chunk))
         enough = self._enough(entries, examined, transform.dimensions)
+        self.bytes += chunk.bytes * enough // len(entries) if entries else chunk.bytes
         if enough < len(entries):
             # What comes after the last row must leave no trace, such as a dimension that only it has.
             entries = entries[:enough]
