@@ -16,7 +16,7 @@ from overlord.cli.show import as_json, out, table
 def add_to(commands: Any) -> None:
     """Add the command."""
     duties = commands.add_parser("duties", help="clean-up duties: list them, or run one")
-    duties.add_argument("--run", metavar="NAME", help="run this one now")
+    duties.add_argument("--run", metavar="NAME", dest="duty", help="run this one now")
     duties.add_argument("--dry-run", action="store_true", help="only say what would go")
     duties.set_defaults(run=run_duties)
     add_url(duties)
@@ -26,8 +26,8 @@ def run_duties(args: argparse.Namespace) -> None:
     """List, or run one."""
     remote = Remote(args.url)
     query = "?dryRun=true" if args.dry_run else ""
-    if args.run:
-        answer = remote.post(f"/duties/{quote(args.run, safe='')}/run{query}")
+    if args.duty:
+        answer = remote.post(f"/duties/{quote(args.duty, safe='')}/run{query}")
         if args.json:
             as_json(answer)
         else:

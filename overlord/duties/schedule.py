@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from overlord.services import Services
 
 _log = logging.getLogger(__name__)
+logging.getLogger("apscheduler").setLevel(logging.WARNING)  # a line for each job it adds
 
 
 def check(settings: Mapping[str, Any]) -> None:
