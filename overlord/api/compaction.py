@@ -13,6 +13,7 @@ from overlord.errors import BadRequest, DruidException
 from overlord.model.compaction import NAME, CompactionConfig, history_of
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.interval import Interval
+from overlord.schemas.autocompact import ID_PREFIX
 from overlord.schemas.compaction_config import ClusterCompaction, DatasourceCompaction, load_config
 from overlord.store import compaction as store
 from overlord.store import config as config_store
@@ -20,11 +21,6 @@ from overlord.store import config as config_store
 bp = Blueprint("compaction", __name__, url_prefix="/druid/indexer/v1/compaction")
 
 WEEK_MS = 7 * 24 * 3600 * 1000
-COUNTS = tuple(
-    f"{what}{how}"
-    for what in ("bytes", "segmentCount", "intervalCount")
-    for how in ("AwaitingCompaction", "Compacted", "Skipped")
-)
 
 
 def _config() -> CompactionConfig:
@@ -128,25 +124,24 @@ def _interval() -> Interval | None:
 @bp.get("/status/datasources")
 def statuses() -> Response:
     """How far compaction is, of each datasource that supervisors compact; what a Coordinator does, only it knows."""
-    found = _config()
-    names = found.datasources if found.use_supervisors else ()
-    return answer({"latestStatus": [_status(name) for name in names]})
+    supervisors = services().supervisors
+    names = [each.spec.datasources[0] for each in supervisors.all() if each.spec.type == "autocompact"]
+    if not _config().use_supervisors:
+        names = []
+    return answer({"latestStatus": [supervisors.compaction.status(name, enabled=True) for name in names]})
 
 
 @bp.get("/status/datasources/<name:datasource>")
 def status(datasource: str) -> Response:
     """How far the compaction of one datasource is."""
-    if not _config().use_supervisors:
+    supervisor = services().supervisors.find(ID_PREFIX + datasource)
+    if supervisor is None or not _config().use_supervisors:
         raise _missing("Unknown DataSource")
-    return answer({"latestStatus": [_status(datasource)]})
-
-
-def _status(datasource: str) -> dict[str, Any]:
-    return {"dataSource": datasource, "scheduleStatus": "NOT_ENABLED", "message": None, **dict.fromkeys(COUNTS, 0)}
+    return answer({"latestStatus": [supervisor.status()]})
 
 
 @bp.post("/simulate")
 def simulate() -> Response:
     """What would be compacted under another configuration of the cluster."""
-    load_config(ClusterCompaction, json_body())
-    return answer({"compactionStates": {}})
+    cluster = load_config(ClusterCompaction, json_body())
+    return answer(services().supervisors.compaction.simulate(cluster))

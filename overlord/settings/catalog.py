@@ -672,6 +672,22 @@ _DUTIES = [
     *_kill("compaction", "compaction configurations of datasources without segments", retain=None),
     *_kill("supervisor", "versions of terminated supervisors"),
     *_kill("datasource", "commit metadata of datasources without a supervisor"),
+
+_SUPERVISION = [
+    Setting(
+        name="ovl.compaction.period",
+        kind="period",
+        default="PT10S",
+        unit="ISO period",
+        help="How often automatic compaction looks at what there is to do.",
+    ),
+    Setting(
+        name="ovl.compaction.withoutCoordinator",
+        kind="bool",
+        default="true",
+        help="Whether datasources with a compaction config are compacted from here while `useSupervisors` is off. "
+        "Switch it off where a stock Coordinator does that.",
+    ),
 ]
 
 SECTIONS: dict[str, list[Setting]] = {
@@ -681,6 +697,7 @@ SECTIONS: dict[str, list[Setting]] = {
     "Tasks": _TASKS,
     "Segments and logs": _STORAGE,
     "Clean-up": _DUTIES,
+    "Supervisors": _SUPERVISION,
 }
 
 CATALOG: dict[str, Setting] = {setting.name: setting for section in SECTIONS.values() for setting in section}

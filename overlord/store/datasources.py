@@ -85,5 +85,10 @@ def _mark_visible(
     return tx.run("datasources.mark_used_ids", datasource=datasource, now=now, ids=ids)
 
 
+def used(tx: Transaction, datasource: str) -> list[DataSegment]:
+    """All used segments."""
+    return _segments(tx.all("datasources.used", datasource=datasource, versions=None))
+
+
 def _segments(rows: Sequence[dict[str, Any]]) -> list[DataSegment]:
     return [DataSegment.from_json(orjson.loads(row["payload"])) for row in rows]

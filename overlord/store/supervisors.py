@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -56,3 +56,15 @@ def write_audit(tx: Transaction, spec: SupervisorSpec, audit: AuditInfo, at: str
         at=at,
         payload=orjson.dumps(entry),
     )
+
+
+def open_compactions(tx: Transaction) -> list[tuple[str, str, dict[str, Any]]]:
+    """Id, datasource and payload of the compact tasks that have not ended."""
+    rows = tx.all("supervisors.open_compactions")
+    return [(row["id"], row["datasource"], orjson.loads(row["payload"])) for row in rows]
+
+
+def ended_state(tx: Transaction, task_id: str) -> str | None:
+    """SUCCESS or FAILED; None while it goes on, or if it is gone."""
+    row = tx.one("supervisors.ended_state", id=task_id)
+    return None if row is None else str(row["state"])

@@ -1,4 +1,7 @@
-"""The autocompact supervisor: compaction of one datasource, as its spec says."""
+"""The autocompact supervisor: compaction of one datasource, as its spec says.
+
+It only stands for the datasource; the work of all is shared out by `overlord.supervisors.compaction`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from overlord.supervisors.base import Supervisor, supervisor_types
 
 @supervisor_types.add("autocompact")
 class CompactionSupervisor(Supervisor):
-    """Says how far the compaction of its datasource is; the work is done for all datasources together."""
+    """Has its datasource compacted while it is not suspended and compaction supervisors are on."""
 
     def start(self) -> None:
         pass
@@ -20,12 +23,14 @@ class CompactionSupervisor(Supervisor):
 
     def state(self) -> SupervisorState:
         # Druid says so of a suspended one too while compaction supervisors are off cluster-wide.
-        return SupervisorState(state="SCHEDULER_STOPPED", detailed="SCHEDULER_STOPPED")
+        if not self.services.supervisors.compaction.enabled():
+            return SupervisorState.of("SCHEDULER_STOPPED")
+        if self.spec.suspended:
+            return SupervisorState.of("SUSPENDED")
+        if self.spec.payload["spec"].get("engine") == "msq":
+            return SupervisorState(state="INVALID_SPEC", detailed="INVALID_SPEC", healthy=False)
+        return SupervisorState.of("RUNNING")
 
     def status(self) -> dict[str, Any]:
-        counts = {
-            f"{what}{how}": 0
-            for what in ("bytes", "segmentCount", "intervalCount")
-            for how in ("AwaitingCompaction", "Compacted", "Skipped")
-        }
-        return {"dataSource": self.spec.datasources[0], "scheduleStatus": "NOT_ENABLED", "message": None, **counts}
+        compaction = self.services.supervisors.compaction
+        return compaction.status(self.spec.datasources[0], enabled=not self.spec.suspended and compaction.enabled())

@@ -23,6 +23,7 @@ from overlord.schemas import stored_supervisor
 from overlord.store import supervisors as store
 from overlord.store import tasks as tasks_store
 from overlord.supervisors.base import Supervisor, supervisor_types
+from overlord.supervisors.compaction import CompactionScheduler
 
 if TYPE_CHECKING:
     from overlord.services import Services
@@ -40,6 +41,11 @@ class SupervisorManager:
     ----------
     services : callable
         The parts of this server; asked for when they are needed, as the manager is one of them.
+
+    Attributes
+    ----------
+    compaction : CompactionScheduler
+        Compacts, for autocompact supervisors or by the compaction configuration.
     """
 
     def __init__(self, services: Callable[[], Services]) -> None:
@@ -47,6 +53,7 @@ class SupervisorManager:
         self._epoch: int | None = None
         self._running: dict[str, Supervisor] = {}
         self._doors: dict[str, tuple[threading.Lock, int]] = {}
+        self.compaction = CompactionScheduler(services, self._compacted)
         self._guard = threading.Lock()  # of the three above; never held over anything slow
 
     # ---- leading ----
@@ -63,6 +70,7 @@ class SupervisorManager:
                     self._begin(self._make(spec))
             except Exception:
                 _log.exception("supervisor[%s] cannot be started from its stored spec", spec_id)
+        self.compaction.start()
 
     def stop(self) -> None:
         """Lead no more: every object stops at once, tasks go on."""
@@ -70,6 +78,7 @@ class SupervisorManager:
             self._epoch = None
             left = list(self._running.values())
             self._running.clear()
+        self.compaction.stop()
         threads = [threading.Thread(target=_stop, args=(each, False), daemon=True) for each in left]
         for thread in threads:
             thread.start()
@@ -216,6 +225,11 @@ class SupervisorManager:
         return True
 
     # ---- inside ----
+
+    def _compacted(self) -> list[dict[str, Any]]:
+        """Configurations of the autocompact supervisors that are not suspended."""
+        found = [each.spec for each in self.all() if each.spec.type == "autocompact"]
+        return [spec.payload["spec"] for spec in found if not spec.suspended]
 
     def _leading(self) -> int:
         if self._epoch is None:

@@ -14,3 +14,10 @@ SELECT payload FROM {supervisors} WHERE spec_id = %(id)s ORDER BY id DESC LIMIT 
 SELECT spec_id, created_date, payload FROM {supervisors}
 WHERE %(id)s::text IS NULL OR spec_id = %(id)s::text
 ORDER BY id DESC
+
+-- open_compactions --
+-- Compact tasks that have not ended, ours and those of a stock Overlord.
+SELECT id, datasource, payload FROM {tasks} WHERE type = 'compact' AND active
+
+-- ended_state --
+SELECT state FROM {ovl_tasks} WHERE id = %(id)s AND state IN ('SUCCESS', 'FAILED')
