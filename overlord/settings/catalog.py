@@ -672,6 +672,7 @@ _DUTIES = [
     *_kill("compaction", "compaction configurations of datasources without segments", retain=None),
     *_kill("supervisor", "versions of terminated supervisors"),
     *_kill("datasource", "commit metadata of datasources without a supervisor"),
+]
 
 _SUPERVISION = [
     Setting(

@@ -16,6 +16,8 @@ from overlord.store import supervisors as store
 from overlord.supervisors.base import Supervisor, supervisor_types
 from overlord.supervisors.manager import SupervisorManager
 
+SETTINGS = {"ovl.compaction.period": 3_600_000}
+
 
 class Probe(Supervisor):
     """Notes what is done to it; does what its spec says."""
@@ -48,7 +50,7 @@ def probe(monkeypatch):
 
 @pytest.fixture
 def manager(db):
-    made = SupervisorManager(lambda: SimpleNamespace(db=db))
+    made = SupervisorManager(lambda: SimpleNamespace(db=db, settings=SETTINGS))
     made.start(lead(db))
     return made
 
@@ -140,7 +142,7 @@ def test_the_next_leader_starts_the_last_versions_and_no_tombstone(manager, db, 
     manager.stop()
     assert probe.log[-1] == ("stop", "a", 2, False)
     assert manager.ids() == []
-    after = SupervisorManager(lambda: SimpleNamespace(db=db))
+    after = SupervisorManager(lambda: SimpleNamespace(db=db, settings=SETTINGS))
     after.start(lead(db))
     assert after.ids() == ["autocompact__a"]
 
@@ -169,6 +171,6 @@ def test_one_stored_spec_that_cannot_be_read_keeps_no_other_from_starting(db):
         tx.run("supervisors.insert", id="bad", created="2024", payload=b'{"type":"from_another_extension"}')
         good = load_supervisor({"type": "autocompact", "spec": {"dataSource": "good"}})
         store.append(tx, good.id, good, "2024")
-    manager = SupervisorManager(lambda: SimpleNamespace(db=db))
+    manager = SupervisorManager(lambda: SimpleNamespace(db=db, settings=SETTINGS))
     manager.start(lead(db))
     assert manager.ids() == ["autocompact__good"]
