@@ -134,10 +134,12 @@ def statuses() -> Response:
 @bp.get("/status/datasources/<name:datasource>")
 def status(datasource: str) -> Response:
     """How far the compaction of one datasource is."""
-    supervisor = services().supervisors.find(ID_PREFIX + datasource)
-    if supervisor is None or not _config().use_supervisors:
+    if not _config().use_supervisors:
         raise _missing("Unknown DataSource")
-    return answer({"latestStatus": [supervisor.status()]})
+    supervisors = services().supervisors
+    found = supervisors.find(ID_PREFIX + datasource)
+    enabled = found is not None and not found.spec.suspended
+    return answer({"latestStatus": [supervisors.compaction.status(datasource, enabled=enabled)]})
 
 
 @bp.post("/simulate")

@@ -14,6 +14,7 @@ from overlord.model.audit import AuditInfo
 from overlord.model.compaction import NAME, CompactionConfig
 from overlord.schemas.compaction_config import DatasourceCompaction, load_config
 from overlord.store import compaction, config
+from overlord.supervisors.manager import SupervisorManager
 
 FIXTURES = Path(__file__).parent / "fixtures"
 STORED = next(row["payload"] for row in json.loads((FIXTURES / "config.json").read_text()) if row["name"] == NAME)
@@ -24,7 +25,8 @@ V = "/druid/indexer/v1/compaction"
 @pytest.fixture
 def client(db):
     leader = SimpleNamespace(is_leader=lambda: True)
-    return create_app(SimpleNamespace(db=db, leader=leader)).test_client()
+    supervisors = SupervisorManager(lambda: SimpleNamespace(db=db))
+    return create_app(SimpleNamespace(db=db, leader=leader, supervisors=supervisors)).test_client()
 
 
 def post(client, path, body, **headers):
