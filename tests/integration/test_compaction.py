@@ -223,6 +223,41 @@ def test_dimensions_that_are_not_listed_are_found_in_the_segment(tmp_path):
     assert (row["page"], row["n"], row["tags"], row["count"]) == ("p", "4", ["a", "b"], "1")
 
 
+def test_rows_that_the_filter_of_the_source_drops_are_not_seen(tmp_path):
+    rows = [{"ts": f"2024-01-01T00:{i:02d}Z", "page": str(i), "n": i % 3, "added": i} for i in range(9)]
+    result = ingested(tmp_path, rows, granularity={"rollup": False})
+    wanted = {
+        "type": "and",
+        "fields": [
+            {"type": "equals", "column": "n", "matchValueType": "LONG", "matchValue": 1},
+            {"type": "not", "field": {"type": "selector", "dimension": "page", "value": "4"}},
+            {"type": "null", "column": "unknown"},
+        ],
+    }
+    made = reindexing({"interval": DAY_1, "filter": wanted, "dimensions": ["page"]})
+    done = ingest(made, tmp_path / "again", overlord=result.overlord)
+    assert [(r["page"], r["n"]) for r in rows_of(done.published[0])] == [("1", None), ("7", None)]
+    build = done.stats["rowStats"]["buildSegments"]
+    assert (build["processed"], build["thrownAway"]) == (2, 0)
+
+
+def test_rows_that_the_filter_of_a_compaction_drops_are_thrown_away(tmp_path):
+    rows = [{"ts": "2024-01-01T00:10Z", "page": p} for p in "ab"] + [{"ts": "2024-01-02T00:10Z", "page": "b"}]
+    result = ingested(tmp_path, rows)
+    only_a = {"filter": {"type": "selector", "dimension": "page", "value": "a"}}
+    io = {"type": "compact", "inputSpec": {"type": "interval", "interval": JANUARY}, "dropExisting": True}
+    done = compacted(tmp_path, result.overlord, transformSpec=only_a, ioConfig=io)
+    assert {interval: [r["page"] for r in rows] for interval, rows in stored(result.overlord).items()} == {
+        DAY_1: ["a"],
+        DAY_2: [],
+    }
+    assert [payload(done, n)["rowStats"]["buildSegments"]["thrownAway"] for n in (0, 1)] == [1, 1]
+    assert all(
+        s["lastCompactionState"]["transformSpec"] == only_a
+        for s in result.overlord.segmentListUsed({"intervals": [JANUARY]})
+    )
+
+
 def windowed(result, *stretches):
     (segment,) = result.published
     return {"segments": [{"segmentId": segment["identifier"], "intervals": list(stretches)}]}

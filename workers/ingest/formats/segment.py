@@ -17,11 +17,11 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-from overlord.errors import TaskFailed
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
 from workers.ingest.formats.base import RawBatch, RawChunk
 from workers.ingest.sources.ahead import ahead
+from workers.ingest.transform.filters import read_filter
 from workers.publish.fetch import fetch
 from workers.segment.reader import TIME, SegmentReader
 
@@ -74,9 +74,7 @@ def read_windows(
     condition : mapping, optional
         A filter of Druid's.
     """
-    source = _Windows(windows, settings, scratch, chunk_bytes, wanted, dimensions, metrics)
-    if condition is not None:
-        raise TaskFailed("inputSource.filter is not supported yet", where="spec.ioConfig.inputSource.filter")
+    source = _Windows(windows, settings, scratch, chunk_bytes, wanted, dimensions, metrics, condition)
     return ahead(source.chunks())
 
 
@@ -92,6 +90,7 @@ class _Windows:
         wanted: Collection[str] | None,
         dimensions: Collection[str] | None,
         metrics: Collection[str] | None,
+        condition: Mapping[str, Any] | None,
     ) -> None:
         self._windows = windows
         self._settings = settings
@@ -100,6 +99,7 @@ class _Windows:
         self._wanted = wanted
         self._dimensions = dimensions
         self._metrics = metrics
+        self._filter = None if condition is None else read_filter(condition)
         self._files: tuple[str, ...] = ()
 
     def chunks(self) -> Iterator[RawChunk]:
@@ -134,13 +134,17 @@ class _Windows:
 
     def _chunk(self, reader: SegmentReader, window: Interval, start: int, stop: int, size: int) -> RawChunk:
         times = reader.read(TIME, start, stop)
-        inside = _inside(times.to_numpy(), window)
-        lines = np.arange(start + 1, stop + 1, dtype=np.int64)
+        keep = _inside(times.to_numpy(), window)
+        known: dict[str, pl.Series] = {}
+        if self._filter is not None and keep.any():
+            known = {name: _raw(reader, name, start, stop) for name in self._filter.fields if _has(reader, name)}
+            keep &= self._filter.keeps({TIME: times, **known}, stop - start)
         columns = {TIME: times}
-        if inside is None or inside.any():
-            columns |= {name: _raw(reader, name, start, stop) for name in self._names(reader)}
-        if inside is not None:
-            rows = np.flatnonzero(inside)
+        for name in self._names(reader) if keep.any() else ():
+            columns[name] = known[name] if name in known else _raw(reader, name, start, stop)
+        lines = np.arange(start + 1, stop + 1, dtype=np.int64)
+        if not keep.all():
+            rows = np.flatnonzero(keep)
             columns = {name: column.gather(rows) for name, column in columns.items()}
             lines = lines[rows]
         batch = RawBatch(
@@ -154,10 +158,14 @@ class _Windows:
         return RawChunk(batch=batch, bytes=size)
 
 
-def _inside(times: npt.NDArray[np.int64], window: Interval) -> npt.NDArray[np.bool_] | None:
-    """Which rows lie in the stretch; None if all do."""
+def _inside(times: npt.NDArray[np.int64], window: Interval) -> npt.NDArray[np.bool_]:
+    """Which rows lie in the stretch."""
     inside: npt.NDArray[np.bool_] = (times >= window.start) & (times < window.end)
-    return None if inside.all() else inside
+    return inside
+
+
+def _has(reader: SegmentReader, name: str) -> bool:
+    return name in reader.dimensions or name in reader.metrics
 
 
 def _raw(reader: SegmentReader, name: str, start: int, stop: int) -> pl.Series:
