@@ -29,4 +29,5 @@ def sample(runner: Runner, settings: Mapping[str, Any], request: Mapping[str, An
     try:
         return runner.ask("sample", body, max(1.0, config["timeoutMs"] / 1000))
     except NoAnswer as error:
-        raise BadRequest(f"Failed to sample data: {error.message}", where=error.where, hint=error.hint) from None
+        text = error.message if error.bare else f"Failed to sample data: {error.message}"
+        raise BadRequest(text, where=error.where, hint=error.hint) from None

@@ -28,7 +28,15 @@ _GRACE_S = 3.0
 
 
 class NoAnswer(OverlordError):
-    """A question that could not be answered, in the words of who tried; the asker knows whose fault that is."""
+    """A question that could not be answered, in the words of who tried; the asker knows whose fault that is.
+
+    Attributes
+    ----------
+    bare : bool
+        Whether the words are all that is to be said.
+    """
+
+    bare = False
 
 
 @dataclass
@@ -112,7 +120,9 @@ class Asking:
         if answer.exists():
             return answer.read_bytes()
         if fault:
-            raise NoAnswer(fault["message"], where=fault.get("where"), hint=fault.get("hint"))
+            refused = NoAnswer(fault["message"], where=fault.get("where"), hint=fault.get("hint"))
+            refused.bare = bool(fault.get("bare"))
+            raise refused
         limit = f"ovl.ask.memoryBytes = {self._memory_bytes}"
         raise NoAnswer(f"The process that worked on it {_how(question.status)} ({limit})")
 

@@ -27,6 +27,8 @@ from overlord.schemas.base import (
 )
 from overlord.schemas.faults import SpecRefused, refused
 from overlord.schemas.ingestion import IndexIo, IndexSpecShape
+from overlord.schemas.kafka import KafkaShape
+from overlord.schemas.supervisors import supervisor_kinds
 
 sampler_kinds: Kinds = Registry("sampler")
 SAMPLER = "org.apache.druid.client.indexing.SamplerSpec"
@@ -110,6 +112,26 @@ class IndexSampler(Shape):
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
         return data | {"samplerConfig": data["samplerConfig"] or shape(SamplerConfig).load({})}
+
+
+@sampler_kinds.add("kafka")
+class KafkaSampler(Shape):
+    """Samples what the tasks of a kafka supervisor would read."""
+
+    java = "org.apache.druid.indexing.kafka.KafkaSamplerSpec"
+
+    spec = Poly(supervisor_kinds, KafkaShape.java, only=("kafka",), named="spec")
+    samplerConfig = Inside(SamplerConfig)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "spec" in data and data["spec"] is None:
+            yield "spec", "[spec] is required"
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        given = data["spec"]
+        parts = given["spec_"] or given
+        spec = {name: parts[name] for name in ("dataSchema", "ioConfig")}
+        return {"spec": spec, "samplerConfig": data["samplerConfig"] or shape(SamplerConfig).load({})}
 
 
 def load_sampler(body: Any) -> dict[str, Any]:

@@ -18,9 +18,14 @@ from typing import Any
 
 import orjson
 
-from overlord.errors import OverlordError
+from overlord.errors import OverlordError, TaskFailed
 from overlord.registry import Registry
 from workers.files import read_json, write_atomically, write_json
+
+
+class Refused(TaskFailed):
+    """A fault whose words are all that is to be said."""
+
 
 asks: Registry[Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = Registry("question")
 """What answers a question of a kind: its body and the settings in, JSON out."""
@@ -46,7 +51,8 @@ def answer_in(folder: Path) -> int:
         answer = asks[request["kind"]](request["body"], request["settings"])
         write_atomically(folder / "answer.json", orjson.dumps(answer))
     except OverlordError as error:
-        write_json(folder / "fault.json", {"message": error.message, "where": error.where, "hint": error.hint})
+        fault = {"message": error.message, "where": error.where, "hint": error.hint}
+        write_json(folder / "fault.json", fault | {"bare": isinstance(error, Refused)})
     except MemoryError:
         write_json(folder / "fault.json", {"message": f"It takes more memory than {request['memory_bytes']} bytes"})
     except BaseException as error:  # a panic of a library is no Exception

@@ -13,9 +13,10 @@ from workers.ingest import Input
 from workers.ingest.formats import RawChunk
 from workers.ingest.formats.json import JsonFormat
 from workers.ingest.java import text_of
-from workers.ingest.transform import Examined
+from workers.ingest.transform import Examined, Transform
 from workers.sampling.deadline import time_limit
 from workers.sampling.index import TIME, Index
+from workers.sampling.kafka import Topic
 from workers.sampling.schema import Dimensions, plain_schema
 from workers.sampling.taking import Limits, Taken, Taking
 from workers.sampling.values import wire
@@ -34,6 +35,8 @@ def sample(
         dataSchema and ioConfig, with every default.
     config : mapping
         samplerConfig, with every default.
+    kind : str
+        "index" or "kafka": what ioConfig is that of.
 
     Raises
     ------
@@ -45,11 +48,17 @@ def sample(
     data_schema = spec["dataSchema"]
     if data_schema.get("timestampSpec") is None or data_schema.get("dimensionsSpec") is None:
         raise TaskFailed("inputRowParser")
-    reading = reading_of(spec, settings)
     limits = Limits(rows=config["numRows"], memory_bytes=config["maxBytesInMemory"])
-    taking = Taking(reading.transform, limits)
+    if kind == "kafka":
+        topic = Topic(spec, config["timeoutMs"] / 1000)
+        taking = Taking(Transform(plain_schema(data_schema)), limits, lines=False)
+        chunks = topic.chunks(nested=bool(data_schema["dimensionsSpec"].get("useSchemaDiscovery")))
+    else:
+        reading = reading_of(spec, settings)
+        taking = Taking(reading.transform, limits)
+        chunks = chunks_of(reading)
     with time_limit(config["timeoutMs"] / 1000):
-        taking.run(chunks_of(reading))
+        taking.run(chunks)
     return Answer(data_schema, taking).shown(config["maxClientResponseBytes"])
 
 

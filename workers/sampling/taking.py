@@ -78,6 +78,7 @@ class Taking:
 
     transform: Transform
     limits: Limits
+    lines: bool = True  # whether messages tell the line
     taken: list[Taken] = field(default_factory=list)
     steps: list[Examined] = field(default_factory=list)
     typed: int = 0
@@ -145,7 +146,7 @@ class Taking:
         for entry in entries:
             if entry.row is None:
                 assert entry.bad is not None
-                self.taken.append(Taken(None, _of_bad(entry.bad, raw.uri)))
+                self.taken.append(Taken(None, _of_bad(entry.bad, self._place(raw, entry.line))))
             elif entry.row in kept:
                 self.taken.append(Taken(raw.rows.raw(entry.row), place=self.typed + kept[entry.row]))
             elif entry.row in lost:
@@ -155,11 +156,14 @@ class Taking:
         self.steps.append(examined)
         self.typed += len(examined.kept)
 
+    def _place(self, raw: RawBatch, line: int) -> str:
+        return place(raw.uri, line if self.lines else None)
+
     def _lost(self, raw: RawBatch, row: int, line: int) -> Taken:
         try:
-            return Taken(raw.rows.raw(row), self.transform.without_time(raw, row) + place(raw.uri, line))
+            return Taken(raw.rows.raw(row), self.transform.without_time(raw, row) + self._place(raw, line))
         except NotAnObject as error:
-            return Taken(None, f"Unable to parse row [{error}] into JSON" + place(raw.uri, line))
+            return Taken(None, f"Unable to parse row [{error}] into JSON" + self._place(raw, line))
 
 
 def _entries(chunk: RawChunk) -> Iterator[_Entry]:
@@ -187,8 +191,8 @@ def place(uri: str | None, line: int | None) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _of_bad(bad: BadRow, uri: str | None) -> str:
+def _of_bad(bad: BadRow, where: str) -> str:
     text = "; ".join(bad.details)
     if text == f"Unable to parse row [{bad.input}]":
         text += " into JSON"  # in the sampler a row is shown as JSON first, whatever its format
-    return text + place(uri, bad.line)
+    return text + where
