@@ -12,6 +12,7 @@ from overlord.model.attempts import Retry, timeout_of
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import Idempotency
 from overlord.model.interval import Interval
+from overlord.model.secrets import redact, restore
 from overlord.model.subtasks import parent_of
 from overlord.model.task import Location, Task
 
@@ -25,13 +26,15 @@ def submit(
     tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None = None
 ) -> int | None:
     """Insert a new task. Returns its place in the order of submission, or None when the id is taken."""
+    clean, secrets = redact(task.payload)
     retry = None if "supervisorTaskId" in task.payload else Retry.of(task.context)  # a sub-task is its parent's affair
     row = tx.one(
         "queue.submit",
         id=task.id,
         created=created,
         datasource=task.datasource,
-        payload=payload,
+        payload=orjson.dumps(clean) if secrets else payload,
+        secrets=_jsonb(secrets or None),
         status_payload=status_payload(task.id, "RUNNING"),
         type=task.type,
         group_id=task.group_id,
@@ -165,9 +168,12 @@ def task(tx: Transaction, task_id: str) -> Row | None:
 
 
 def payload(tx: Transaction, task_id: str) -> bytes | None:
-    """The stored task as JSON text."""
+    """The stored task as JSON text, with its passwords: for whoever runs it."""
     row = tx.one("queue.payload", id=task_id)
-    return None if row is None else bytes(row["payload"])
+    if row is None:
+        return None
+    stored = bytes(row["payload"])
+    return orjson.dumps(restore(orjson.loads(stored), row["secrets"])) if row["secrets"] else stored
 
 
 def waiting_payloads(tx: Transaction, ids: Iterable[str]) -> list[Row]:

@@ -7,10 +7,10 @@ WITH stock AS (
   RETURNING id
 ), ours AS (
   INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
-                           priority, state, retry, timeout_ms, idempotency_key, body_digest, parent_id)
+                           priority, state, retry, timeout_ms, idempotency_key, body_digest, parent_id, secrets)
   SELECT id, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s, %(required_capacity)s,
          %(priority)s, 'WAITING', %(retry)s::jsonb, %(timeout_ms)s::bigint, %(key)s::text, %(digest)s::text,
-         %(parent_id)s
+         %(parent_id)s, %(secrets)s::jsonb
   FROM stock
   RETURNING seq
 ), event AS (
@@ -104,7 +104,7 @@ UPDATE {tasks} SET active = false, status_payload = %(status_payload)s WHERE id 
 SELECT * FROM {ovl_tasks} WHERE id = %(id)s
 
 -- payload --
-SELECT payload FROM {tasks} WHERE id = %(id)s
+SELECT t.payload, o.secrets FROM {tasks} t LEFT JOIN {ovl_tasks} o ON o.id = t.id WHERE t.id = %(id)s
 
 -- payloads --
 -- Of tasks that still wait, in order of submission.
