@@ -58,7 +58,7 @@ def _find(value: Any, path: list[str | int]) -> Iterator[Secret]:
 def _with(value: Any, path: list[str | int], text: str | None) -> Any:
     """A copy of `value` in which the field at `path` is `text`, or hidden."""
     step, rest = path[0], path[1:]
-    copy = list(value) if isinstance(value, list) else dict(value)
+    copy: Any = list(value) if isinstance(value, list) else dict(value)
     if rest:
         copy[step] = _with(copy[step], rest, text)
     elif text is not None:
