@@ -399,7 +399,7 @@ def _timestamp_floor(node: Call, kinds: Mapping[str, str]) -> Typed:
     buckets = granularity(_constant(node, 1, str), _constant(node, 2, str, int, type(None)), zone)
 
     def floor(times: pl.Series) -> pl.Series:
-        return _with_nulls(times, buckets.bucket_starts(times.fill_null(0).to_numpy()))
+        return _with_nulls(times, buckets.bucket_starts(_of_our_era(times).fill_null(0).to_numpy()))
 
     return Typed(value.map_batches(floor, return_dtype=pl.Int64), "LONG")
 

@@ -11,7 +11,7 @@ from overlord.model.granularity import Granularity
 from overlord.model.instant import DAY, civil_from_days, days_from_civil, parse_instant, week_start
 from overlord.model.period import Period, offset_ms
 from workers.ingest.expressions.functions.base import function
-from workers.ingest.expressions.values import ExpressionError, long, text
+from workers.ingest.expressions.values import ExpressionError, long, text, wrap
 from workers.ingest.transform.joda import BadPattern, compile_pattern
 from workers.ingest.transform.joda_text import TimeText, time_text, zone_of
 
@@ -63,7 +63,7 @@ def period_of(given: str) -> Period:
 @function("timestamp_floor", 2, 4)
 def _floor(value: Any, period: Any, origin: Any = None, zone: Any = None) -> int | None:
     at = long(value)
-    return None if at is None else granularity(str(period), origin, text(zone)).bucket_start(at)
+    return None if at is None else wrap(granularity(str(period), origin, text(zone)).bucket_start(at))
 
 
 @function("timestamp_ceil", 2, 4)
@@ -73,7 +73,7 @@ def _ceil(value: Any, period: Any, origin: Any = None, zone: Any = None) -> int 
         return None
     buckets = granularity(str(period), origin, text(zone))
     start = buckets.bucket_start(at)
-    return at if start == at else buckets.bucket_end(start)
+    return at if start == at else wrap(buckets.bucket_end(start))
 
 
 @function("timestamp_shift", 3, 4)
@@ -81,7 +81,7 @@ def _shift(value: Any, period: Any, step: Any, zone: Any = None) -> int | None:
     at, times = long(value), long(step)
     if at is None:
         return None
-    return period_of(str(period)).add_to(at, times or 0, _zone(text(zone)))
+    return wrap(period_of(str(period)).add_to(at, times or 0, _zone(text(zone))))
 
 
 _UNITS = (
