@@ -46,6 +46,7 @@ class Topic:
         self._until = time.monotonic() + seconds
         self._earliest = bool(io_config.get("useEarliestOffset"))
         self._format = _format(io_config.get("inputFormat"))
+        self._errors: set[str] = set()
         self._consumer = self._connect(io_config["consumerProperties"])
         self._left = self._assign(seconds)
 
@@ -55,8 +56,7 @@ class Topic:
             self._format.nested = self._format.keep_nulls = True
         return self._format.read(self._objects(), chunk_bytes=_CHUNK_BYTES)
 
-    @staticmethod
-    def _connect(properties: Mapping[str, Any]) -> Any:
+    def _connect(self, properties: Mapping[str, Any]) -> Any:
         try:
             from confluent_kafka import Consumer, KafkaException
         except ImportError:
@@ -67,6 +67,8 @@ class Topic:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "log_level": 0,  # what goes wrong is told in the answer
+            "error_cb": lambda error: self._errors.add(error.name()),
         }
         try:
             return Consumer({**given, **ours}, logger=None)
@@ -81,6 +83,10 @@ class Topic:
         try:
             topics = self._consumer.list_topics(timeout=min(max(seconds, 1.0), _METADATA_S)).topics
         except KafkaException:
+            self._consumer.poll(0)  # which hears what went wrong
+            if "_RESOLVE" in self._errors:
+                text = "Unable to create RecordSupplier: No resolvable bootstrap urls given in bootstrap.servers"
+                raise Refused(text, where="spec.ioConfig.consumerProperties") from None
             where = "earliest" if self._earliest else "latest"
             raise Refused(
                 f"Exception while seeking to the [{where}] offset of partitions in topic [{self._io['stream']}]: "

@@ -51,3 +51,10 @@ def test_a_broker_that_does_not_answer_is_told_in_druids_words():
         "Exception while seeking to the [earliest] offset of partitions in topic [t]: "
         "Timeout expired while fetching topic metadata"
     )
+
+
+def test_a_host_that_nobody_knows_is_told_in_druids_words():
+    pytest.importorskip("confluent_kafka")
+    request = load_sampler(spec(consumerProperties={"bootstrap.servers": "nohost.invalid:9"}))
+    with pytest.raises(Refused, match="No resolvable bootstrap urls given"):
+        sample(request["spec"], request["samplerConfig"], {}, kind="kafka")
