@@ -11,15 +11,19 @@ from overlord.api.tasks import audit_info
 from overlord.api.wire import answer, int_param, json_body, services, text_param
 from overlord.errors import BadRequest, DruidException
 from overlord.model.compaction import NAME, CompactionConfig, history_of
-from overlord.model.instant import format_instant, now_ms
+from overlord.model.instant import format_instant, now_ms, parse_instant
 from overlord.model.interval import Interval
+from overlord.schemas import load_supervisor
 from overlord.schemas.autocompact import ID_PREFIX
 from overlord.schemas.compaction_config import ClusterCompaction, DatasourceCompaction, load_config
 from overlord.store import compaction as store
 from overlord.store import config as config_store
+from overlord.store import supervisors as supervisor_store
+from overlord.supervisors.base import Supervisor
 
 bp = Blueprint("compaction", __name__, url_prefix="/druid/indexer/v1/compaction")
 
+AUTOCOMPACT = "autocompact"
 WEEK_MS = 7 * 24 * 3600 * 1000
 
 
@@ -59,13 +63,22 @@ def set_cluster() -> Response:
 @bp.get("/config/datasources")
 def datasources() -> Response:
     """The configurations of all datasources."""
-    return answer({"compactionConfigs": list(_config().datasources.values())})
+    found = _config()
+    if found.use_supervisors:
+        return answer({"compactionConfigs": [each.spec.payload["spec"] for each in _supervisors()]})
+    return answer({"compactionConfigs": list(found.datasources.values())})
 
 
 @bp.get("/config/datasources/<name:datasource>")
 def datasource_config(datasource: str) -> Response:
     """The configuration of one datasource."""
-    found = _config().datasources.get(datasource)
+    config = _config()
+    if config.use_supervisors:
+        supervisor = services().supervisors.find(ID_PREFIX + datasource)
+        if supervisor is None:
+            raise _no_supervisor(datasource)
+        return answer(supervisor.spec.payload["spec"])
+    found = config.datasources.get(datasource)
     if found is None:
         raise _missing()
     return answer(found)
@@ -77,6 +90,10 @@ def set_datasource_config(datasource: str) -> Response:
     new = load_config(DatasourceCompaction, json_body())
     if new["dataSource"] != datasource:
         raise DruidException(f"DataSource in spec[{new['dataSource']}] does not match DataSource in path[{datasource}]")
+    if _config().use_supervisors:
+        spec = load_supervisor({"type": AUTOCOMPACT, "spec": new})
+        services().supervisors.submit(spec, audit_info(with_request=True), skip_unmodified=True)
+        return answer({"success": True})
     if new["engine"] == "msq":
         raise DruidException("MSQ engine is supported only with supervisor-based compaction on the Overlord.")
     return _change(lambda now: now.with_datasource(new))
@@ -85,6 +102,10 @@ def set_datasource_config(datasource: str) -> Response:
 @bp.delete("/config/datasources/<name:datasource>")
 def delete_datasource_config(datasource: str) -> Response:
     """Delete the configuration of one datasource."""
+    if _config().use_supervisors:
+        if not services().supervisors.terminate(ID_PREFIX + datasource):
+            raise _no_supervisor(datasource)
+        return answer({"success": True})
 
     def without(now: CompactionConfig) -> CompactionConfig:
         if datasource not in now.datasources:
@@ -94,6 +115,14 @@ def delete_datasource_config(datasource: str) -> Response:
     return _change(without)
 
 
+def _supervisors() -> list[Supervisor]:
+    return [each for each in services().supervisors.all() if each.spec.type == AUTOCOMPACT]
+
+
+def _no_supervisor(datasource: str) -> DruidException:
+    return _missing(f"Compaction supervisor for datasource[{datasource}] does not exist")
+
+
 @bp.get("/config/datasources/<name:datasource>/history")
 def history(datasource: str) -> Response:
     """Its changes: by interval, oldest first, else among the last `count` changes of any."""
@@ -101,14 +130,30 @@ def history(datasource: str) -> Response:
     if interval is None and count is not None and count <= 0:
         raise BadRequest("Limit must be greater than zero!", where="count")
     with services().db.transaction() as tx:
+        if store.get(tx).use_supervisors:
+            rows = supervisor_store.history(tx, ID_PREFIX + datasource)
+            return answer({"entries": _of_supervisor(rows, interval, count)})
         if interval is None and count is not None:
             audits = config_store.newest(tx, NAME, count)
         else:
             now = now_ms()
             start, end = (interval.start, interval.end) if interval else (now - WEEK_MS, now + 1)
             audits = config_store.history(tx, NAME, format_instant(start), format_instant(end))
-    rows = [CompactionConfig.of(orjson.loads(audit["payload"])) for audit in audits]
-    return answer({"entries": history_of(datasource, audits, rows)})
+    rows_ = [CompactionConfig.of(orjson.loads(audit["payload"])) for audit in audits]
+    return answer({"entries": history_of(datasource, audits, rows_)})
+
+
+def _of_supervisor(
+    rows: list[tuple[str, str, bytes]], interval: Interval | None, count: int | None
+) -> list[dict[str, Any]]:
+    """Versions of a supervisor, newest first, without tombstones."""
+    entries = [
+        {"globalConfig": None, "compactionConfig": spec["spec"], "auditInfo": None, "auditTime": version}
+        for _, version, payload in rows
+        if (spec := orjson.loads(payload)).get("type") == AUTOCOMPACT
+        and (interval is None or interval.start <= parse_instant(version) < interval.end)
+    ]
+    return entries if count is None else entries[:count]
 
 
 def _interval() -> Interval | None:

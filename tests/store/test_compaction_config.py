@@ -13,7 +13,8 @@ from overlord.app import create_app
 from overlord.model.audit import AuditInfo
 from overlord.model.compaction import NAME, CompactionConfig
 from overlord.schemas.compaction_config import DatasourceCompaction, load_config
-from overlord.store import compaction, config
+from overlord.settings import Settings
+from overlord.store import compaction, config, tasks
 from overlord.supervisors.manager import SupervisorManager
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -173,8 +174,42 @@ def test_a_bad_configuration_is_refused(db, client):
     assert audits(db) == []
 
 
-def test_supervisors_may_be_switched_on(client):
+@pytest.fixture
+def supervised(db):
+    """A leader whose supervisors compact."""
+    settings = Settings.load(env={}, flags={})
+    services = SimpleNamespace(db=db, settings=settings, leader=SimpleNamespace(is_leader=lambda: True))
+    services.supervisors = SupervisorManager(lambda: services)
+    with db.transaction() as tx:
+        epoch = tasks.lead(tx, "http://here")
+    services.supervisors.start(epoch)
+    client = create_app(services).test_client()
     assert post(client, "/config/cluster", {"useSupervisors": True, "engine": "msq"}).status_code == 200
+    yield client
+    services.supervisors.stop()
+
+
+def test_with_supervisors_on_the_configurations_are_theirs(supervised):
+    client, path = supervised, "/config/datasources/a"
     assert client.get(V + "/isSupervisorEnabled").json is True
-    answer = client.get(V + "/status/datasources/a").json["latestStatus"]
+    missing = "Compaction supervisor for datasource[a] does not exist"
+    for answer in (client.get(V + path), client.delete(V + path)):
+        assert (answer.status_code, answer.json["errorMessage"]) == (404, missing)
+    for body in ({}, {}, {"skipOffsetFromLatest": "P2D"}):  # the same twice is one version
+        assert post(client, path, {"dataSource": "a", **body}).json == {"success": True}
+    config = client.get(V + path).json
+    assert (config["type"], config["skipOffsetFromLatest"]) == ("inline", "P2D")
+    assert client.get(V + "/config/datasources").json == {"compactionConfigs": [config]}
+    assert client.get("/druid/indexer/v1/supervisor/autocompact__a").json["spec"] == config
+    assert client.delete(V + path).json == {"success": True}
+    entries = client.get(V + path + "/history").json["entries"]
+    assert [entry["compactionConfig"]["skipOffsetFromLatest"] for entry in entries] == ["P2D", "P1D"]
+    assert {(entry["globalConfig"], entry["auditInfo"]) for entry in entries} == {(None, None)}
+    assert len(client.get(V + path + "/history?count=1").json["entries"]) == 1
+    assert client.get(V + path + "/history?interval=2000/2001").json == {"entries": []}
+
+
+def test_with_supervisors_on_an_unknown_datasource_has_a_status_too(supervised):
+    answer = supervised.get(V + "/status/datasources/a").json["latestStatus"]
     assert [(each["dataSource"], each["scheduleStatus"]) for each in answer] == [("a", "NOT_ENABLED")]
+    assert supervised.get(V + "/status/datasources").json == {"latestStatus": []}
