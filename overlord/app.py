@@ -13,6 +13,7 @@ from overlord.api import (
     leader,
     locks,
     metrics,
+    openapi,
     pending_segments,
     sampler,
     status,
@@ -40,6 +41,7 @@ BLUEPRINTS = (
     leader,
     status,
     metrics,
+    openapi,
 )
 
 

@@ -15,7 +15,7 @@ from overlord.metrics.tasks import lock_waited
 
 bp = Blueprint("actions", __name__, url_prefix="/druid/indexer/v1")
 
-WAITING = frozenset({"lockAcquire", "segmentLockAcquire"})
+WAITING = ("lockAcquire", "segmentLockAcquire")
 SLICE_S = 2.0  # a waiting action looks this often whether its client is still there and the server goes on
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from overlord import locks
-from overlord.api.wire import JSON, answer, json_body, kind, services
+from overlord.api.wire import INT_MAX, JSON, answer, json_body, kind, services
 from overlord.errors import BadRequest, BareText
 from overlord.model.interval import Interval
 from overlord.model.lock import LockType, TaskLock
@@ -92,6 +92,8 @@ def _filter(entry: Any, number: int) -> Filter | None:
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             where = f"[{number}].{name}"
             raise BadRequest(f"Cannot read '{name}' of filter [{number}]: got {kind(value)}", where=where)
+    if isinstance(priority, int) and not -INT_MAX - 1 <= priority <= INT_MAX:
+        raise BadRequest(f"'priority' of filter [{number}] is no 32-bit integer", where=f"[{number}].priority")
     if datasource is None or "\0" in datasource:
         return None
     return Filter(

@@ -66,4 +66,4 @@ def _end(response: Response) -> Response:
 
 @cache
 def _readable(rule: str) -> str:
-    return re.sub("<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule)
+    return re.sub("<(?:[^:>]+:)?([a-z_]+)>", r"{\1}", rule)

@@ -19,7 +19,7 @@ bp = Blueprint("status", __name__)
 @bp.get("/status")
 def status() -> Response:
     """Version, parts and memory, in the shape of a Druid service."""
-    return answer({"version": _version("overlord"), "modules": _modules(), "memory": _memory()})
+    return answer({"version": version_of("overlord"), "modules": _modules(), "memory": _memory()})
 
 
 @bp.get("/status/health")
@@ -46,7 +46,8 @@ def properties() -> Response:
     return answer(services().settings.public_properties())
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Its version, if it is installed."""
     try:
         return version(package)
     except PackageNotFoundError:  # run from a tree that is not installed
@@ -56,7 +57,7 @@ def _version(package: str) -> str:
 def _modules() -> list[dict[str, str]]:
     """This package, the Python below it, and every plugin with its package."""
     modules = [
-        {"name": "overlord", "artifact": "overlord", "version": _version("overlord")},
+        {"name": "overlord", "artifact": "overlord", "version": version_of("overlord")},
         {"name": f"python.{sys.implementation.name}", "version": platform.python_version()},
     ]
     for group in sorted(name for name in entry_points().groups if name.startswith("overlord.")):

@@ -18,7 +18,7 @@ import orjson
 from flask import Flask, Response, current_app, request
 from flask.json.provider import JSONProvider
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing import BaseConverter
 
 from overlord.errors import BadRequest, NoBody, OverlordError
 from overlord.http import PIECE, WORTH_GZIP, WaitingPool, accepts_gzip
@@ -63,9 +63,8 @@ class NameConverter(BaseConverter):
     regex = "[^/]+"
 
     def to_python(self, value: str) -> str:
-        if "\0" in value:  # Postgres has no such text, so nothing has this name
-            raise ValidationError
-        return re.sub("%2f", "/", value, flags=re.IGNORECASE)
+        # Postgres has no NUL in texts: nothing has this name, and the route says so in its own words
+        return re.sub("%2f", "/", value, flags=re.IGNORECASE).replace("\0", "\ufffd")
 
 
 # ---------------------------------------------------------------- in
@@ -287,13 +286,20 @@ def _on_error(error: OverlordError) -> Response:
 def _on_http_exception(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed):
         response = empty(405)
-        response.headers["Allow"] = ",".join(m for m in METHODS if m == "OPTIONS" or m in (error.valid_methods or ()))
+        response.headers["Allow"] = ",".join(m for m in METHODS if m == "OPTIONS" or m in _methods_here(error))
         return response
     if isinstance(error, NotFound) and request.path.startswith("/druid"):
         return empty(404)
     if error.response is not None:
         return cast(Response, error.response)
     return answer({"error": f"{error.name}: {error.description}"}, error.code or 500)
+
+
+def _methods_here(error: MethodNotAllowed) -> Iterable[str]:
+    """Methods of the path. Of a fixed path only its own, though it may fit another one with a name in it as well."""
+    path = request.path.rstrip("/")
+    own = [rule.methods or () for rule in current_app.url_map.iter_rules() if rule.rule == path]
+    return {method for methods in own for method in methods} or error.valid_methods or ()
 
 
 def _on_crash(error: Exception) -> Response:

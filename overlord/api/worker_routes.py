@@ -15,7 +15,9 @@ from overlord.errors import BadRequest, OverlordError
 from overlord.model.host import ProcessIdentity
 from overlord.outcome import Outcome
 
-bp = Blueprint("worker_routes", __name__, url_prefix="/ovl/v1/tasks/<name:task_id>/attempts/<int:attempt>")
+bp = Blueprint(
+    "worker_routes", __name__, url_prefix="/ovl/v1/tasks/<name:task_id>/attempts/<int(max=2147483647):attempt>"
+)
 
 
 class NotWanted(OverlordError):

@@ -7,7 +7,7 @@ import re
 from flask import Blueprint, Response, request
 
 from overlord.api.tasks import audit_info
-from overlord.api.wire import answer, empty, interval_param, json_body, kind, services
+from overlord.api.wire import INT_MAX, answer, empty, interval_param, json_body, kind, services
 from overlord.errors import BadRequest, NoBody, NotFound
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.worker_config import NAME, normalise
@@ -101,8 +101,8 @@ def _count() -> int | None:
     text = request.args.get("count")
     if not text:
         return None
-    if not re.fullmatch(r"[+-]?[0-9]{1,10}", text):
+    if not re.fullmatch(r"[+-]?[0-9]{1,10}", text) or not -INT_MAX - 1 <= int(text) <= INT_MAX:
         raise NoBody(404, f"count={text}")
     if int(text) <= 0 and request.args.get("interval") is None:
         raise BadRequest("Limit must be greater than zero!")
-    return min(int(text), 2**31 - 1)
+    return int(text)

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "http-api.md"
 def routes():
     app = create_app(SimpleNamespace())
     return {
-        f"{method} " + re.sub("<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
+        f"{method} " + re.sub("<(?:[^:>]+:)?([a-z_]+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }

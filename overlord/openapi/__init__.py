@@ -1,0 +1,102 @@
+"""The OpenAPI 3.1 document of the application: its routes as Flask knows them, described in this package.
+
+A route's summary is its function's docstring. What it takes and gives stands in `ROUTES` of the module for its
+blueprint, under its endpoint; a route that is not described there fails a test.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from overlord.openapi import cluster, supervisors, tasks, workers
+from overlord.openapi.base import FAULT, Route, Schema, nothing
+from overlord.openapi.shapes import SHAPES
+
+ROUTES: dict[str, Route] = {**tasks.ROUTES, **cluster.ROUTES, **supervisors.ROUTES, **workers.ROUTES}
+
+ANYWHERE = frozenset({"leader", "status", "metrics", "openapi"})  # blueprints that every server answers for itself
+ATTEMPT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+NAME: Schema = {"type": "string", "minLength": 1}
+
+
+def document(app: Flask, version: str) -> dict[str, Any]:
+    """The document of an application.
+
+    Raises
+    ------
+    KeyError
+        A route is not described.
+    """
+    paths: dict[str, Any] = {}
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[^:>]+:)?([a-z_]+)>", r"{\1}", rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            paths.setdefault(path, {})[method.lower()] = _operation(app, rule, method)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Overlord",
+            "version": version,
+            "description": "Apache Druid's Overlord API, and what stands beside it. Any route may also answer 503 while "
+            "there is no leader or no database, and 307 to the leader.",
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": SHAPES,
+            "securitySchemes": {"attempt": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(app: Flask, rule: Rule, method: str) -> dict[str, Any]:
+    route = ROUTES[rule.endpoint]
+    blueprint = rule.endpoint.partition(".")[0]
+    function = app.view_functions[rule.endpoint]
+    out: dict[str, Any] = {
+        "operationId": f"{rule.endpoint.replace('.', '_')}",
+        "summary": (function.__doc__ or "").strip().partition("\n")[0],
+        "tags": [blueprint],
+        "responses": {
+            str(status): answer.document()
+            for status, answer in sorted({**_always(route, rule), **route.answers}.items())
+        },
+    }
+    parameters = [*_path_parameters(rule, route), *(parameter.document() for parameter in route.parameters)]
+    if parameters:
+        out["parameters"] = parameters
+    if route.body is not None:
+        out["requestBody"] = {
+            "required": True,
+            "description": route.body.what,
+            "content": {route.body.content_type: {"schema": route.body.schema}},
+        }
+    if route.worker:
+        out["security"] = [{"attempt": []}]
+    return out
+
+
+def _always(route: Route, rule: Rule) -> dict[int, Any]:
+    """What any route of its kind may answer."""
+    always: dict[int, Any] = {}
+    if rule.endpoint.partition(".")[0] not in ANYWHERE:
+        always |= {307: nothing("Another server leads."), 503: nothing("No leader or no database; ask again.")}
+    if route.body is not None:
+        always |= {413: FAULT, 415: nothing("The content type is not JSON."), 400: FAULT}
+    return always
+
+
+def _path_parameters(rule: Rule, route: Route) -> list[dict[str, Any]]:
+    integers = set(re.findall(r"<int[^:>]*:([a-z_]+)>", rule.rule))
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": route.names.get(name, ATTEMPT if name in integers else NAME),
+        }
+        for name in re.findall(r"<(?:[^:>]+:)?([a-z_]+)>", rule.rule)
+    ]

@@ -1,0 +1,110 @@
+"""Routes of workers, locks, datasources, pending segments, leader, status and metrics."""
+
+from __future__ import annotations
+
+from overlord.openapi.base import (
+    BOOLEAN,
+    CREATED,
+    EXAMPLE,
+    FAULT,
+    INTEGER,
+    INTERVAL,
+    OBJECT,
+    SEGMENT,
+    STRING,
+    Answer,
+    Body,
+    Parameter,
+    Route,
+    by_name,
+    gives,
+    nothing,
+    raw,
+    ref,
+    shape,
+    some,
+)
+
+FILTERS = Body(
+    schema=some(
+        {
+            "type": "object",
+            "properties": {
+                "datasource": {"type": ["string", "null"]},
+                "priority": {"type": ["integer", "null"], "minimum": -(2**31), "maximum": 2**31 - 1},
+                "intervals": {"type": ["array", "null"], "items": INTERVAL},
+                "context": {"type": ["object", "null"]},
+            },
+        },
+        at_least=1,
+    ),
+    what="Of which datasources, and which of their locks.",
+)
+MARK = Body(
+    schema={
+        "type": "object",
+        "properties": {"interval": INTERVAL, "versions": {"type": ["array", "null"], "items": STRING}},
+        "required": ["interval"],
+        "not": {"required": ["segmentIds"]},
+    },
+    what="`interval`, and maybe `versions`; or `segmentIds` alone.",
+)
+INTERVAL_PARAMETER = Parameter(name="interval", what="From when to when.", schema=INTERVAL)
+
+ROUTES: dict[str, Route] = {
+    "workers.workers": Route(answers={200: gives(some(ref("Worker")))}),
+    "workers.total_worker_capacity": Route(
+        answers={
+            200: gives(
+                shape(currentClusterCapacity=INTEGER, maximumCapacityWithAutoScale=INTEGER, usedClusterCapacity=INTEGER)
+            )
+        }
+    ),
+    "workers.scaling": Route(answers={200: nothing("There is no autoscaler.")}),
+    "workers.enable": Route(answers={200: gives(by_name(STRING)), 404: FAULT}),
+    "workers.disable": Route(answers={200: gives(by_name(STRING)), 404: FAULT}),
+    "workers.worker_config": Route(answers={200: nothing("The configuration, JSON; no body before any was set.")}),
+    "workers.set_worker_config": Route(
+        body=Body(schema=OBJECT, what="What is not known in it becomes the default."),
+        answers={200: nothing(), 400: FAULT},
+    ),
+    "workers.worker_history": Route(
+        parameters=(
+            INTERVAL_PARAMETER,
+            Parameter(
+                name="count",
+                what="The last so many.",
+                schema={"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+            ),
+        ),
+        answers={200: gives(some(ref("Audit"))), 400: FAULT, 404: nothing("`count` is no number.")},
+    ),
+    "locks.active_locks": Route(
+        body=FILTERS,
+        answers={200: gives(shape(datasourceToLocks=by_name(some(ref("Lock"))))), 400: raw("No filter.")},
+    ),
+    "locks.locked_intervals": Route(body=FILTERS, answers={200: gives(by_name(some(STRING))), 400: raw("No filter.")}),
+    "datasources.mark_all_used": Route(answers={200: CREATED}),
+    "datasources.mark_all_unused": Route(answers={200: CREATED}),
+    "datasources.mark_used": Route(body=MARK, answers={200: CREATED, 400: Answer(what="Refused: JSON or a text.")}),
+    "datasources.mark_unused": Route(body=MARK, answers={200: CREATED, 400: raw("Refused.")}),
+    "datasources.mark_segment_used": Route(answers={200: CREATED}),
+    "datasources.mark_segment_unused": Route(
+        names={"datasource": {"enum": [EXAMPLE]}, "segment_id": {"enum": [SEGMENT]}},
+        answers={200: CREATED, 400: raw("That is no id of a segment.")},
+    ),
+    "pending_segments.delete": Route(
+        parameters=(INTERVAL_PARAMETER,), answers={200: gives(shape(numDeleted=INTEGER)), 400: FAULT}
+    ),
+    "leader.leader": Route(answers={200: nothing("URL of the leader, a bare text called JSON; empty without one.")}),
+    "leader.is_leader": Route(
+        answers={200: gives(shape(leader=BOOLEAN)), 404: gives(shape(leader=BOOLEAN), "Another one leads.")}
+    ),
+    "status.status": Route(answers={200: gives(shape(version=STRING, modules=some(OBJECT), memory=by_name(INTEGER)))}),
+    "status.health": Route(answers={200: gives(BOOLEAN)}),
+    "status.self_discovered": Route(answers={200: nothing()}),
+    "status.self_discovered_status": Route(answers={200: gives(shape(selfDiscovered=BOOLEAN))}),
+    "status.properties": Route(answers={200: gives(by_name(STRING))}),
+    "metrics.page": Route(answers={200: Answer(what="Numbers.", content_type="text/plain", schema=STRING)}),
+    "openapi.page": Route(answers={200: gives(OBJECT, "This document.")}),
+}

@@ -1,0 +1,136 @@
+"""Routes of tasks, and of actions of tasks."""
+
+from __future__ import annotations
+
+from overlord.openapi.base import (
+    ANY,
+    FAULT,
+    OBJECT,
+    STRING,
+    TEXT,
+    UNKNOWN_TASK,
+    Answer,
+    Body,
+    Parameter,
+    Route,
+    Schema,
+    by_name,
+    gives,
+    nothing,
+    raw,
+    ref,
+    shape,
+    some,
+    text,
+)
+
+FILLED: Schema = {"type": "string", "pattern": "^[^\\x00]+$"}
+INSTANTS: Schema = {"type": "string", "pattern": "^20[0-3][0-9]-0[1-9]-[01][1-9]_20[4-9][0-9]-0[1-9]-[01][1-9]$"}
+LISTED = gives(
+    some(ref("TaskStatus")),
+    "Status objects.",
+    **{"X-Ovl-Next-Cursor": "Cursor of the next page, if there is one.", "Link": "The next page, if there is one."},
+)
+OURS = (
+    Parameter(name="search", what="Only tasks with this text in id, datasource, type or group, whatever the case."),
+    Parameter(name="createdBetween", what="Only tasks created between two instants, `a_b`.", schema=INSTANTS),
+    Parameter(
+        name="sort",
+        what="What to sort by; a minus turns it round.",
+        schema={
+            "enum": [
+                minus + name
+                for name in ("createdTime", "id", "dataSource", "type", "groupId", "statusCode", "duration")
+                for minus in ("", "-")
+            ]
+        },
+    ),
+    Parameter(
+        name="limit", what="At most so many tasks.", schema={"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    ),
+)
+TYPE = Parameter(name="type", what="Only tasks of this type.")
+
+NOOP: Schema = {
+    "type": "object",
+    "properties": {
+        "type": {"const": "noop"},
+    },
+    "required": ["type"],
+}
+ACTION: Schema = shape(
+    task={
+        "type": "object",
+        "properties": {"type": FILLED, "id": FILLED},
+        "required": ["type", "id"],
+    },
+    action={
+        "type": "object",
+        "properties": {"type": {"enum": ["lockList"]}},
+        "required": ["type"],
+    },
+)
+
+ROUTES: dict[str, Route] = {
+    "tasks.submit": Route(
+        body=Body(
+            schema=NOOP,
+            what="A task. Its fields hang on its `type`; the schema here is that of `noop`, the others (`index`, "
+            "`index_parallel`, `kill`, `compact`, ...) are as in Druid's reference of task specs. Fields that are not "
+            "known are ignored.",
+        ),
+        answers={200: gives(shape(task=STRING), "Accepted, and committed."), 400: FAULT, 429: FAULT},
+    ),
+    "tasks.tasks": Route(
+        parameters=(
+            Parameter(
+                name="state",
+                what="Only tasks in this state.",
+                schema={"enum": ["pending", "waiting", "running", "complete"]},
+            ),
+            Parameter(name="datasource", what="Only tasks of this datasource."),
+            TYPE,
+            *OURS[:2],
+        ),
+        answers={200: LISTED, 400: Answer(what="A parameter cannot be read.")},
+    ),
+    "tasks.waiting_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.pending_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.running_tasks": Route(parameters=(TYPE, *OURS), answers={200: LISTED, 400: FAULT}),
+    "tasks.complete_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.task": Route(answers={200: gives(shape(task=STRING, payload=OBJECT)), 404: UNKNOWN_TASK}),
+    "tasks.status": Route(answers={200: gives(shape(task=STRING, status=ref("TaskStatus"))), 404: UNKNOWN_TASK}),
+    "tasks.segments": Route(answers={404: nothing("Always: retired by Druid.")}),
+    "tasks.reports": Route(
+        answers={200: gives(OBJECT, "By name of the report."), 404: nothing("No such task, or no report yet; a text.")}
+    ),
+    "tasks.log": Route(
+        parameters=(
+            Parameter(
+                name="offset",
+                what="So many bytes from the front, or from the end if negative.",
+                schema={"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            ),
+        ),
+        answers={
+            200: Answer(what="The log.", content_type=TEXT, schema=STRING),
+            400: FAULT,
+            404: text("No such task, or no log yet."),
+            406: nothing("The client does not take plain text."),
+        },
+    ),
+    "tasks.shutdown": Route(answers={200: gives(shape(task=STRING)), 404: UNKNOWN_TASK}),
+    "tasks.shutdown_all": Route(answers={200: gives(shape(dataSource=STRING)), 404: nothing("It has no active task.")}),
+    "tasks.task_status": Route(
+        body=Body(schema=some({"type": ["string", "number"]}, at_least=1), what="Ids of tasks."),
+        answers={200: gives(by_name(ref("BriefStatus")), "Those that exist, by id."), 400: raw("No ids.")},
+    ),
+    "actions.action": Route(
+        body=Body(
+            schema=ACTION,
+            what="Which task, and what it asks for. The fields of an action hang on its `type`, as in Druid's "
+            "`TaskAction`; the schema here is that of `lockList`.",
+        ),
+        answers={200: gives(shape(result=ANY), "The result of the action."), 400: FAULT, 404: FAULT, 409: FAULT},
+    ),
+}
