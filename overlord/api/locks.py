@@ -85,20 +85,27 @@ def _filter(entry: Any, number: int) -> Filter | None:
     intervals, context = entry.get("intervals"), entry.get("context")
     for name, value, wanted in (
         ("datasource", datasource, str),
-        ("priority", priority, int),
+        ("priority", priority, (int, float)),
         ("intervals", intervals, list),
         ("context", context, dict),
     ):
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             where = f"[{number}].{name}"
             raise BadRequest(f"Cannot read '{name}' of filter [{number}]: got {kind(value)}", where=where)
-    if isinstance(priority, int) and not -INT_MAX - 1 <= priority <= INT_MAX:
+    if priority is not None and not -INT_MAX - 1 <= priority <= INT_MAX:
         raise BadRequest(f"'priority' of filter [{number}] is no 32-bit integer", where=f"[{number}].priority")
+    parsed = tuple(_interval(text, f"[{number}].intervals") for text in intervals or ())
     if datasource is None or "\0" in datasource:
         return None
     return Filter(
         datasource=datasource,
-        priority=priority or 0,
-        intervals=tuple(Interval.parse(str(text)) for text in intervals or ()),
+        priority=int(priority or 0),
+        intervals=parsed,
         context=context or {},
     )
+
+
+def _interval(value: Any, where: str) -> Interval:
+    if not isinstance(value, str):
+        raise BadRequest(f"An interval must be a string, got {kind(value)}", where=where)
+    return Interval.parse(value)

@@ -33,7 +33,7 @@ def document(app: Flask, version: str) -> dict[str, Any]:
     """
     paths: dict[str, Any] = {}
     for rule in app.url_map.iter_rules():
-        path = re.sub(r"<(?:[^:>]+:)?([a-z_]+)>", r"{\1}", rule.rule)
+        path = _path(rule, ROUTES[rule.endpoint])
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             paths.setdefault(path, {})[method.lower()] = _operation(app, rule, method)
     return {
@@ -41,8 +41,8 @@ def document(app: Flask, version: str) -> dict[str, Any]:
         "info": {
             "title": "Overlord",
             "version": version,
-            "description": "Apache Druid's Overlord API, and what stands beside it. Any route may also answer 503 while "
-            "there is no leader or no database, and 307 to the leader.",
+            "description": "Apache Druid's Overlord API, and what stands beside it. Where the same thing can be "
+            "written in many ways, a schema gives one of them.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -50,6 +50,10 @@ def document(app: Flask, version: str) -> dict[str, Any]:
             "securitySchemes": {"attempt": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _path(rule: Rule, route: Route) -> str:
+    return re.sub(r"<(?:[^:>]+:)?([a-z_]+)>", lambda found: f"{{{route.renamed.get(found[1], found[1])}}}", rule.rule)
 
 
 def _operation(app: Flask, rule: Rule, method: str) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def _operation(app: Flask, rule: Rule, method: str) -> dict[str, Any]:
         "operationId": f"{rule.endpoint.replace('.', '_')}",
         "summary": (function.__doc__ or "").strip().partition("\n")[0],
         "tags": [blueprint],
+        **({"description": route.what} if route.what else {}),
         "responses": {
             str(status): answer.document()
             for status, answer in sorted({**_always(route, rule), **route.answers}.items())
@@ -93,7 +98,7 @@ def _path_parameters(rule: Rule, route: Route) -> list[dict[str, Any]]:
     integers = set(re.findall(r"<int[^:>]*:([a-z_]+)>", rule.rule))
     return [
         {
-            "name": name,
+            "name": route.renamed.get(name, name),
             "in": "path",
             "required": True,
             "schema": route.names.get(name, ATTEMPT if name in integers else NAME),

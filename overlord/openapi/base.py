@@ -13,6 +13,7 @@ TEXT = "text/plain"
 
 ANY: Schema = {}
 STRING: Schema = {"type": "string"}
+WITHOUT_NUL: Schema = {"type": "string", "pattern": "^[^\\x00]*$"}
 NULLABLE: Schema = {"type": ["string", "null"]}
 INTEGER: Schema = {"type": "integer"}
 NUMBER: Schema = {"type": "number"}
@@ -24,7 +25,7 @@ EXAMPLE = "wikipedia"
 SEGMENT = "wikipedia_2024-01-01T00:00:00.000Z_2024-01-02T00:00:00.000Z_2024-01-03T00:00:00.000Z"
 
 INSTANT = (
-    r"(19[789]|20[0-3])[0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
+    r"(19[789]|20[01])[0-9]-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z"
 )
 INTERVAL: Schema = {
     "type": "string",
@@ -71,7 +72,7 @@ class Parameter:
 
     name: str
     what: str
-    schema: Schema = field(default_factory=lambda: STRING)
+    schema: Schema = field(default_factory=lambda: WITHOUT_NUL)
     place: str = "query"
 
     def document(self) -> dict[str, Any]:
@@ -94,8 +95,10 @@ class Route:
 
     answers: dict[int, Answer]
     parameters: tuple[Parameter, ...] = ()
+    what: str = ""
     body: Body | None = None
     names: Mapping[str, Schema] = field(default_factory=dict)  # of the path, where not any text will do
+    renamed: Mapping[str, str] = field(default_factory=dict)  # names of the path, where they speak of something else
     worker: bool = False  # asks for the token of an attempt
 
 

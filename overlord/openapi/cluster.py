@@ -5,12 +5,10 @@ from __future__ import annotations
 from overlord.openapi.base import (
     BOOLEAN,
     CREATED,
-    EXAMPLE,
     FAULT,
     INTEGER,
     INTERVAL,
     OBJECT,
-    SEGMENT,
     STRING,
     Answer,
     Body,
@@ -31,7 +29,7 @@ FILTERS = Body(
             "type": "object",
             "properties": {
                 "datasource": {"type": ["string", "null"]},
-                "priority": {"type": ["integer", "null"], "minimum": -(2**31), "maximum": 2**31 - 1},
+                "priority": {"type": ["number", "null"], "minimum": -(2**31), "maximum": 2**31 - 1},
                 "intervals": {"type": ["array", "null"], "items": INTERVAL},
                 "context": {"type": ["object", "null"]},
             },
@@ -49,6 +47,7 @@ MARK = Body(
     },
     what="`interval`, and maybe `versions`; or `segmentIds` alone.",
 )
+OTHER = {"datasource": "of", "segment_id": "segment"}
 INTERVAL_PARAMETER = Parameter(name="interval", what="From when to when.", schema=INTERVAL)
 
 ROUTES: dict[str, Route] = {
@@ -88,9 +87,9 @@ ROUTES: dict[str, Route] = {
     "datasources.mark_all_unused": Route(answers={200: CREATED}),
     "datasources.mark_used": Route(body=MARK, answers={200: CREATED, 400: Answer(what="Refused: JSON or a text.")}),
     "datasources.mark_unused": Route(body=MARK, answers={200: CREATED, 400: raw("Refused.")}),
-    "datasources.mark_segment_used": Route(answers={200: CREATED}),
+    "datasources.mark_segment_used": Route(renamed=OTHER, answers={200: CREATED}),
     "datasources.mark_segment_unused": Route(
-        names={"datasource": {"enum": [EXAMPLE]}, "segment_id": {"enum": [SEGMENT]}},
+        renamed=OTHER,
         answers={200: CREATED, 400: raw("That is no id of a segment.")},
     ),
     "pending_segments.delete": Route(

@@ -29,13 +29,18 @@ ID = gives(shape(id=STRING))
 SUCCESS = gives(shape(success=BOOLEAN))
 LATEST = gives(shape(latestStatus=some(OBJECT)))
 
+# What these answer hangs on what the supervisor does; nothing is said to make one for them.
+OF = {"datasource": "of"}
+OTHER = {"supervisor_id": "of"}
+
 SPEC: Schema = {
     "type": "object",
     "properties": {
         "type": {"const": "NoopSupervisorSpec"},
-        "id": {"type": ["string", "number"], "pattern": "^[a-z0-9]{1,100}$"},
+        "id": {"type": ["string", "number", "boolean"], "pattern": "^supervisor_[a-z0-9]{8,100}$"},
+        "dataSources": some({"type": ["string", "number", "boolean"]}, at_least=1),
     },
-    "required": ["type", "id"],
+    "required": ["type", "id", "dataSources"],
 }
 
 ROUTES: dict[str, Route] = {
@@ -50,36 +55,39 @@ ROUTES: dict[str, Route] = {
     ),
     "supervisors.supervisors": Route(
         parameters=(
-            Parameter(name="full", what="If present: specs too."),
+            Parameter(name="full", what="If present: specs too.", schema=STRING),
             Parameter(name="state", what="`true`: states too."),
-            Parameter(name="system", what="If present: as the system tables show them."),
+            Parameter(name="system", what="If present: as the system tables show them.", schema=STRING),
         ),
-        answers={200: gives(some({"anyOf": [STRING, OBJECT]}), "Ids, or objects.")},
+        answers={200: gives(some({"anyOf": [STRING, OBJECT]}), "Ids, or objects."), 400: FAULT},
     ),
     "supervisors.all_history": Route(answers={200: gives(by_name(some(ref("SupervisorVersion"))))}),
     "supervisors.suspend_all": Route(answers={200: DONE}),
     "supervisors.resume_all": Route(answers={200: DONE}),
     "supervisors.terminate_all": Route(answers={200: DONE}),
-    "supervisors.supervisor": Route(answers={200: gives(OBJECT, "The spec."), 404: UNKNOWN}),
+    "supervisors.supervisor": Route(renamed=OTHER, answers={200: gives(OBJECT, "The spec."), 404: UNKNOWN}),
     "supervisors.status": Route(
-        answers={200: gives(shape(id=STRING, generationTime=STRING, payload=ANY)), 404: nothing("Unknown.")}
+        renamed=OTHER,
+        answers={200: gives(shape(id=STRING, generationTime=STRING, payload=ANY)), 404: nothing("Unknown.")},
     ),
-    "supervisors.stats": Route(answers={200: gives(OBJECT), 404: UNKNOWN}),
+    "supervisors.stats": Route(renamed=OTHER, answers={200: gives(OBJECT), 404: UNKNOWN}),
     "supervisors.health": Route(
+        renamed=OTHER,
         answers={
             200: gives(shape(healthy=BOOLEAN)),
             404: nothing("Unknown, or it has no health."),
             503: nothing("It is not healthy."),
-        }
+        },
     ),
-    "supervisors.parse_errors": Route(answers={200: gives(ANY), 404: UNKNOWN}),
-    "supervisors.history": Route(answers={200: gives(some(ref("SupervisorVersion"))), 404: FAULT}),
-    "supervisors.suspend": Route(answers={200: gives(OBJECT, "The spec."), 400: FAULT, 404: UNKNOWN}),
-    "supervisors.resume": Route(answers={200: gives(OBJECT, "The spec."), 400: FAULT, 404: UNKNOWN}),
-    "supervisors.terminate": Route(answers={200: ID, 404: UNKNOWN}),
-    "supervisors.shutdown": Route(answers={200: ID, 404: UNKNOWN}),
-    "supervisors.reset": Route(answers={200: ID, 400: FAULT, 404: UNKNOWN}),
+    "supervisors.parse_errors": Route(renamed=OTHER, answers={200: gives(ANY), 404: UNKNOWN}),
+    "supervisors.history": Route(renamed=OTHER, answers={200: gives(some(ref("SupervisorVersion"))), 404: FAULT}),
+    "supervisors.suspend": Route(renamed=OTHER, answers={200: gives(OBJECT, "The spec."), 400: FAULT, 404: UNKNOWN}),
+    "supervisors.resume": Route(renamed=OTHER, answers={200: gives(OBJECT, "The spec."), 400: FAULT, 404: UNKNOWN}),
+    "supervisors.terminate": Route(renamed=OTHER, answers={200: ID, 404: UNKNOWN}),
+    "supervisors.shutdown": Route(renamed=OTHER, answers={200: ID, 404: UNKNOWN}),
+    "supervisors.reset": Route(renamed=OTHER, answers={200: ID, 400: FAULT, 404: UNKNOWN}),
     "supervisors.reset_offsets": Route(
+        renamed=OTHER,
         body=Body(
             schema={
                 "type": "object",
@@ -91,6 +99,7 @@ ROUTES: dict[str, Route] = {
         answers={200: ID, 400: FAULT, 404: UNKNOWN},
     ),
     "supervisors.handoff": Route(
+        renamed=OTHER,
         body=Body(schema=shape(taskGroupIds=some({"type": "integer"}, at_least=1))),
         answers={200: nothing(), 400: FAULT, 404: UNKNOWN},
     ),
@@ -108,16 +117,17 @@ ROUTES: dict[str, Route] = {
         answers={200: SUCCESS, 400: FAULT},
     ),
     "compaction.datasources": Route(answers={200: gives(shape(compactionConfigs=some(OBJECT)))}),
-    "compaction.datasource_config": Route(answers={200: gives(OBJECT), 404: FAULT}),
+    "compaction.datasource_config": Route(renamed=OF, answers={200: gives(OBJECT), 404: FAULT}),
     "compaction.set_datasource_config": Route(
         body=Body(
             schema=shape(dataSource={"const": EXAMPLE}),
             what="As in Druid's reference of automatic compaction; `dataSource` has to be that of the path.",
         ),
         names={"datasource": {"enum": [EXAMPLE]}},
+        renamed=OF,
         answers={200: SUCCESS, 400: FAULT},
     ),
-    "compaction.delete_datasource_config": Route(answers={200: SUCCESS, 404: FAULT}),
+    "compaction.delete_datasource_config": Route(renamed=OF, answers={200: SUCCESS, 404: FAULT}),
     "compaction.history": Route(
         parameters=(
             Parameter(

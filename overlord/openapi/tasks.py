@@ -31,6 +31,11 @@ LISTED = gives(
     "Status objects.",
     **{"X-Ovl-Next-Cursor": "Cursor of the next page, if there is one.", "Link": "The next page, if there is one."},
 )
+PAGED = (
+    "The next page is behind `cursor`, set to the X-Ovl-Next-Cursor of the page before, with all other parameters as "
+    "they were; `cursor` alone cannot be made up."
+)
+COUNT: Schema = {"type": "integer", "maximum": 2**31 - 1}
 OURS = (
     Parameter(name="search", what="Only tasks with this text in id, datasource, type or group, whatever the case."),
     Parameter(name="createdBetween", what="Only tasks created between two instants, `a_b`.", schema=INSTANTS),
@@ -45,9 +50,7 @@ OURS = (
             ]
         },
     ),
-    Parameter(
-        name="limit", what="At most so many tasks.", schema={"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
-    ),
+    Parameter(name="limit", what="At most so many tasks.", schema={**COUNT, "minimum": 1}),
 )
 TYPE = Parameter(name="type", what="Only tasks of this type.")
 
@@ -89,15 +92,22 @@ ROUTES: dict[str, Route] = {
                 schema={"enum": ["pending", "waiting", "running", "complete"]},
             ),
             Parameter(name="datasource", what="Only tasks of this datasource."),
+            Parameter(
+                name="createdTimeInterval",
+                what="Ended tasks created within so long before now: only the length of the interval counts.",
+                schema=INSTANTS,
+            ),
+            Parameter(name="max", what="At most so many ended tasks.", schema={**COUNT, "minimum": 0}),
             TYPE,
             *OURS[:2],
         ),
-        answers={200: LISTED, 400: Answer(what="A parameter cannot be read.")},
+        what=f"Also takes `sort` and `limit`, as completeTasks does, where there is no `max`. {PAGED}",
+        answers={200: LISTED, 400: Answer(what="A parameter cannot be read: JSON, or a text for `state`.")},
     ),
-    "tasks.waiting_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
-    "tasks.pending_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
-    "tasks.running_tasks": Route(parameters=(TYPE, *OURS), answers={200: LISTED, 400: FAULT}),
-    "tasks.complete_tasks": Route(parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.waiting_tasks": Route(what=PAGED, parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.pending_tasks": Route(what=PAGED, parameters=OURS, answers={200: LISTED, 400: FAULT}),
+    "tasks.running_tasks": Route(what=PAGED, parameters=(TYPE, *OURS), answers={200: LISTED, 400: FAULT}),
+    "tasks.complete_tasks": Route(what=PAGED, parameters=OURS, answers={200: LISTED, 400: FAULT}),
     "tasks.task": Route(answers={200: gives(shape(task=STRING, payload=OBJECT)), 404: UNKNOWN_TASK}),
     "tasks.status": Route(answers={200: gives(shape(task=STRING, status=ref("TaskStatus"))), 404: UNKNOWN_TASK}),
     "tasks.segments": Route(answers={404: nothing("Always: retired by Druid.")}),
@@ -120,7 +130,11 @@ ROUTES: dict[str, Route] = {
         },
     ),
     "tasks.shutdown": Route(answers={200: gives(shape(task=STRING)), 404: UNKNOWN_TASK}),
-    "tasks.shutdown_all": Route(answers={200: gives(shape(dataSource=STRING)), 404: nothing("It has no active task.")}),
+    "tasks.shutdown_all": Route(
+        renamed={"datasource": "tasks_of"},
+        answers={200: gives(shape(dataSource=STRING)), 404: nothing("It has no active task.")},
+    ),
+    "explain.explain": Route(answers={200: gives(OBJECT, "Cause, and what to do next."), 404: UNKNOWN_TASK}),
     "tasks.task_status": Route(
         body=Body(schema=some({"type": ["string", "number"]}, at_least=1), what="Ids of tasks."),
         answers={200: gives(by_name(ref("BriefStatus")), "Those that exist, by id."), 400: raw("No ids.")},

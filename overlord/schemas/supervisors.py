@@ -41,6 +41,10 @@ class NoopShape(SupervisorShape):
     dataSources = ListOf(Text(), list)
 
     def spec(self, kind: str, data: dict[str, Any]) -> SupervisorSpec:
+        if None in data["dataSources"]:
+            raise BadRequest(
+                f"Cannot construct instance of `{self.java}`, problem: a null in dataSources", where="dataSources"
+            )
         return noop_spec(data["id"], data["dataSources"])
 
 
