@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from overlord.duties.base import Duty, Run, duties
-from overlord.errors import BadRequest, OverlordError, SettingError, Unavailable
+from overlord.errors import BadRequest, NotFound, OverlordError, SettingError, Unavailable
 from overlord.model.instant import format_instant, now_ms
 from overlord.store import duties as store
 
@@ -102,7 +102,7 @@ class Duties:
             This server does not lead.
         """
         if name not in self._duties:
-            raise BadRequest(f"There is no duty [{name}]; there are [{', '.join(sorted(self._duties))}]", where="name")
+            raise NotFound(f"There is no duty [{name}]; there are [{', '.join(sorted(self._duties))}]", where="name")
         duty, services, epoch = self._duties[name], self._services(), self._epoch
         if epoch is None:
             raise Unavailable("This server does not lead")

@@ -50,7 +50,11 @@ MARK = Body(
 OTHER = {"datasource": "of", "segment_id": "segment"}
 INTERVAL_PARAMETER = Parameter(name="interval", what="From when to when.", schema=INTERVAL)
 
+DRY = Parameter(name="dryRun", what="Only look: on unless `false` or `0`.", schema=STRING)
+
 ROUTES: dict[str, Route] = {
+    "duties.duties": Route(parameters=(DRY,), answers={200: gives(shape(duties=some(OBJECT)))}),
+    "duties.run": Route(parameters=(DRY,), answers={200: gives(OBJECT), 400: FAULT, 404: FAULT}),
     "workers.workers": Route(answers={200: gives(some(ref("Worker")))}),
     "workers.total_worker_capacity": Route(
         answers={

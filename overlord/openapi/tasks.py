@@ -5,6 +5,7 @@ from __future__ import annotations
 from overlord.openapi.base import (
     ANY,
     FAULT,
+    INTEGER,
     OBJECT,
     STRING,
     TEXT,
@@ -74,15 +75,37 @@ ACTION: Schema = shape(
     },
 )
 
+SAMPLED: Schema = {
+    "dataSchema": {
+        "dataSource": "sample",
+        "timestampSpec": {"column": "t", "format": "iso"},
+        "dimensionsSpec": {"dimensions": ["page"]},
+    },
+    "ioConfig": {
+        "type": "index",
+        "inputSource": {"type": "inline", "data": '{"t": "2024-01-01T00:00:00Z", "page": "a"}'},
+        "inputFormat": {"type": "json"},
+    },
+}
+
 ROUTES: dict[str, Route] = {
+    "sampler.sample": Route(
+        body=Body(
+            schema=shape(type={"const": "index"}, spec={"const": SAMPLED}),
+            what="A sampler spec; its fields hang on its `type`, as in Druid's sampler API.",
+        ),
+        answers={200: gives(shape(numRowsRead=INTEGER, data=some(OBJECT)), "Rows."), 400: FAULT},
+    ),
     "tasks.submit": Route(
+        what="With `?dryRun=true` nothing is accepted: the answer says what would be. With a header `Idempotency-Key` "
+        "the same request again answers with the first task; another body under the same key is 422.",
         body=Body(
             schema=NOOP,
             what="A task. Its fields hang on its `type`; the schema here is that of `noop`, the others (`index`, "
             "`index_parallel`, `kill`, `compact`, ...) are as in Druid's reference of task specs. Fields that are not "
             "known are ignored.",
         ),
-        answers={200: gives(shape(task=STRING), "Accepted, and committed."), 400: FAULT, 429: FAULT},
+        answers={200: gives(shape(task=STRING), "Accepted, and committed."), 400: FAULT, 422: FAULT, 429: FAULT},
     ),
     "tasks.tasks": Route(
         parameters=(

@@ -493,7 +493,7 @@ def test_the_routes_tell_what_ran_what_would_go_and_run_one(leading):
     listed = {each["name"]: each for each in client.get(f"{V}/duties").json["duties"]}
     assert listed["pendingSegments"]["lastRun"]["counts"]["rows"] == 1
     unknown = client.post(f"{V}/duties/nothing/run")
-    assert unknown.status_code == 400 and "pendingSegments" in unknown.json["error"]
+    assert unknown.status_code == 404 and "pendingSegments" in unknown.json["error"]
 
 
 def test_a_duty_that_is_at_work_is_not_begun_twice(leading):
