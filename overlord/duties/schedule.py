@@ -14,6 +14,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from overlord import metrics
 from overlord.duties.base import Duty, Run, duties
 from overlord.errors import BadRequest, NotFound, OverlordError, SettingError, Unavailable
 from overlord.model.instant import format_instant, now_ms
@@ -126,6 +127,7 @@ class Duties:
             raise
         finally:
             took_ms = round((time.monotonic() - began) * 1000)
+            metrics.observe("ovl/duty/run/time", took_ms / 1000, duty=duty.name, outcome="failed" if error else "ok")
             _log.info("duty name=%s duration_ms=%d counts=%s error=%s", duty.name, took_ms, counts, error)
             self._note(duty.name, run, took_ms, counts, error)
         return _told(duty.name, run, counts) | {"durationMs": took_ms}
