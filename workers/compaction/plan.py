@@ -97,6 +97,7 @@ def _spec(task: Mapping[str, Any], span: Interval, total: Interval, granularity:
                 "intervals": [str(total)],
             },
             "transformSpec": {"filter": condition, "transforms": []},
+            "projections": task.get("projections"),
         },
         "ioConfig": {
             "type": "index_parallel",
