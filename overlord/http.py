@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import queue
 import select
+import socket
 import threading
 import time
 import zlib
@@ -91,6 +92,25 @@ def client_gone(environ: WSGIEnvironment) -> bool:
     poll = select.poll()
     poll.register(request.conn.socket, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
     return bool(poll.poll(0))
+
+
+def can_take_over(environ: WSGIEnvironment) -> bool:
+    """Whether `take_over` works: only under a server of ours."""
+    return environ.get(REQUEST) is not None
+
+
+def take_over(environ: WSGIEnvironment) -> socket.socket:
+    """A request's connection, for whoever will answer it without a thread of this server.
+
+    To be called when the application's answer is iterated over, so that the server has its status and headers, and
+    has sent none of them; it sends nothing from here on. Whoever takes the connection writes the head as well.
+    """
+    request = environ[REQUEST]
+    connection: socket.socket = request.conn.socket.dup()
+    request.sent_headers = True
+    request.close_connection = True
+    request.conn.linger = True  # closing what the server holds does not end the connection
+    return connection
 
 
 # ---------------------------------------------------------------- request bodies

@@ -25,6 +25,7 @@ from overlord.leader import Leader
 from overlord.logs import TaskLogs, open_store
 from overlord.model.host import ProcessIdentity
 from overlord.model.task import Location
+from overlord.notify import EventHub, Webhooks
 from overlord.queue import TaskQueue
 from overlord.runners.base import Runner, runners
 from overlord.services import Services
@@ -61,6 +62,7 @@ class OverlordServer:
         self._leader: Leader | None = None
         self._http: HttpServer | None = None
         self._services: Services | None = None
+        self._webhooks = Webhooks(lambda: self.services)
         self._asked_to_stop = threading.Event()
         self._signals_seen = 0
 
@@ -134,6 +136,7 @@ class OverlordServer:
             logs=logs,
             runner=self._runner,
             supervisors=SupervisorManager(lambda: self.services),
+            events=EventHub(lambda: self.services),
             duties=Duties(lambda: self.services),
         )
         self._http = create_server(self._services)
@@ -145,10 +148,14 @@ class OverlordServer:
     def _lead(self, epoch: int) -> None:
         self.services.queue.start(epoch)
         self.services.supervisors.start(epoch)
+        self.services.events.start()
+        self._webhooks.start(epoch)
         self.services.duties.start(epoch)
 
     def _follow(self) -> None:
         self.services.duties.stop()
+        self._webhooks.stop()
+        self.services.events.stop()
         self.services.supervisors.stop()
         self.services.queue.stop()
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from overlord.duties.schedule import Duties
     from overlord.leader import Leader
     from overlord.logs import TaskLogs
+    from overlord.notify import EventHub
     from overlord.queue import TaskQueue
     from overlord.runners.base import Runner
     from overlord.settings import Settings
@@ -39,6 +40,8 @@ class Services:
         `capacity()`, `used()`, `workers()`.
     supervisors : SupervisorManager
         `find(id)`, submit, suspend, terminate.
+    events : EventHub
+        Listeners to server-sent events.
     duties : Duties
         Clean-up: `listed()`, `run(name)`.
     """
@@ -51,4 +54,5 @@ class Services:
     logs: TaskLogs
     runner: Runner
     supervisors: SupervisorManager
+    events: EventHub
     duties: Duties

@@ -691,6 +691,56 @@ _SUPERVISION = [
     ),
 ]
 
+_EVENTS = [
+    Setting(
+        name="ovl.notify.webhooks",
+        kind="list",
+        unit="URLs",
+        help="Each event of a task or supervisor is posted to each of these, until it is answered 2xx.",
+    ),
+    Setting(
+        name="ovl.notify.secret",
+        unit="text",
+        help="Key of the HMAC-SHA256 in `X-Ovl-Signature`, over `X-Ovl-Timestamp`, a dot and the body.",
+        secret=True,
+    ),
+    Setting(
+        name="ovl.notify.events",
+        kind="list",
+        unit="names",
+        help="Events that webhooks are told, such as `succeeded`, `failed`, `suspended`; unset: all.",
+    ),
+    Setting(
+        name="ovl.notify.timeout",
+        kind="period",
+        default="PT10S",
+        unit="ISO period",
+        help="How long a webhook may take to answer.",
+    ),
+    Setting(
+        name="ovl.notify.retryAfter",
+        kind="period",
+        default="PT1S",
+        unit="ISO period",
+        help="Wait before a failed delivery is tried again; doubled each time, up to ten minutes.",
+    ),
+    Setting(
+        name="ovl.notify.giveUpAfter",
+        kind="period",
+        default="P1D",
+        unit="ISO period",
+        help="Age at which a delivery that still fails is given up.",
+    ),
+    Setting(
+        name="ovl.events.maxListeners",
+        kind="int",
+        default="1000",
+        unit="connections",
+        help="Most listeners to server-sent events.",
+        minimum=0,
+    ),
+]
+
 SECTIONS: dict[str, list[Setting]] = {
     "Server": _SERVER,
     "Metadata": _METADATA,
@@ -699,6 +749,7 @@ SECTIONS: dict[str, list[Setting]] = {
     "Segments and logs": _STORAGE,
     "Clean-up": _DUTIES,
     "Supervisors": _SUPERVISION,
+    "Events": _EVENTS,
 }
 
 CATALOG: dict[str, Setting] = {setting.name: setting for section in SECTIONS.values() for setting in section}

@@ -20,6 +20,7 @@ from overlord.model.audit import AuditInfo
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.supervisor import SupervisorSpec
 from overlord.schemas import stored_supervisor
+from overlord.store import events
 from overlord.store import supervisors as store
 from overlord.store import tasks as tasks_store
 from overlord.supervisors.base import Supervisor, supervisor_types
@@ -125,7 +126,7 @@ class SupervisorManager:
             equal = old is not None and old.spec.written == spec.written
             if equal and skip_unmodified:
                 return False
-            self._replace(old, spec, version=not equal, audit=audit)
+            self._replace(old, spec, version=not equal, audit=audit, event="created" if old is None else "updated")
         return True
 
     def suspend(self, supervisor_id: str) -> SupervisorSpec | None:
@@ -156,7 +157,7 @@ class SupervisorManager:
             if old.spec.suspended == suspended:
                 raise BadRequest(f"[{supervisor_id}] is already {'suspended' if suspended else 'running'}")
             spec = old.spec.with_suspended(suspended)
-            self._replace(old, spec, version=True, audit=None)
+            self._replace(old, spec, version=True, event="suspended" if suspended else "resumed")
             return spec
 
     def terminate(self, supervisor_id: str) -> bool:
@@ -165,7 +166,7 @@ class SupervisorManager:
             old = self.find(supervisor_id)
             if old is None:
                 return False
-            self._write(supervisor_id, old.spec.tombstone())
+            self._write(supervisor_id, old.spec.tombstone(), event="terminated")
             _stop(old, True)
             with self._guard:
                 if self._running.get(supervisor_id) is old:
@@ -270,10 +271,18 @@ class SupervisorManager:
         if self._epoch != supervisor.epoch:
             raise Unavailable("This server does not lead any more")
 
-    def _replace(self, old: Supervisor | None, spec: SupervisorSpec, *, version: bool, audit: AuditInfo | None) -> None:
+    def _replace(
+        self,
+        old: Supervisor | None,
+        spec: SupervisorSpec,
+        *,
+        version: bool,
+        event: str,
+        audit: AuditInfo | None = None,
+    ) -> None:
         new = self._make(spec)
         new.check()
-        self._write(new.id, spec, version=version, audit=audit)
+        self._write(new.id, spec, event=event, version=version, audit=audit)
         if old is not None:
             _stop(old, True)
         try:
@@ -290,14 +299,21 @@ class SupervisorManager:
         _stop(failed, False)
         with self._guard:
             self._running.pop(failed.id, None)
-        self._write(failed.id, failed.spec.tombstone() if old is None else old.spec)
+        before = failed.spec.tombstone() if old is None else old.spec
+        self._write(failed.id, before, event="terminated" if old is None else "updated")
         if old is not None:
             self._begin(self._make(old.spec))
 
     def _write(
-        self, supervisor_id: str, spec: SupervisorSpec, *, version: bool = True, audit: AuditInfo | None = None
+        self,
+        supervisor_id: str,
+        spec: SupervisorSpec,
+        *,
+        event: str,
+        version: bool = True,
+        audit: AuditInfo | None = None,
     ) -> None:
-        """Commit a version, if it is one, and the audit row of a post."""
+        """Commit a version, if it is one, the event, and the audit row of a post."""
         epoch, db = self._leading(), self._services().db
 
         def body() -> None:
@@ -307,6 +323,7 @@ class SupervisorManager:
                     raise Unavailable("This server does not lead any more")
                 if version:
                     store.append(tx, supervisor_id, spec, at)
+                events.note_supervisor(tx, supervisor_id, spec, event)
                 if audit is not None:
                     store.write_audit(tx, spec, audit, at)
 

@@ -32,7 +32,7 @@ def test_workers_know_little_of_the_server():
 
 def test_arrows_point_one_way():
     above = ("overlord.api.", "overlord.cli.", "overlord.service.", "overlord.app.")
-    for folder in ("store", "locks", "actions", "model", "schemas", "tasks", "supervisors"):
+    for folder in ("store", "locks", "actions", "model", "schemas", "tasks", "supervisors", "notify"):
         for path in (ROOT / "overlord" / folder).rglob("*.py"):
             for name in imports(path):
                 assert not f"{name}.".startswith(above), f"{path.relative_to(ROOT)} imports {name}"
