@@ -52,6 +52,7 @@ INTERVAL_PARAMETER = Parameter(name="interval", what="From when to when.", schem
 
 DRY = Parameter(name="dryRun", what="Only look: on unless `false` or `0`.", schema=STRING)
 
+FILTERS_OF_EVENTS = ("dataSource", "type", "event", "kind", "state", "taskId", "supervisorId")
 ROUTES: dict[str, Route] = {
     "duties.duties": Route(parameters=(DRY,), answers={200: gives(shape(duties=some(OBJECT)))}),
     "duties.run": Route(parameters=(DRY,), answers={200: gives(OBJECT), 400: FAULT, 404: FAULT}),
@@ -108,6 +109,18 @@ ROUTES: dict[str, Route] = {
     "status.self_discovered": Route(answers={200: nothing()}),
     "status.self_discovered_status": Route(answers={200: gives(shape(selfDiscovered=BOOLEAN))}),
     "status.properties": Route(answers={200: gives(by_name(STRING))}),
+    "events.events": Route(
+        parameters=tuple(
+            Parameter(name=name, what=f"Only events with this `{name}`; may come several times.")
+            for name in FILTERS_OF_EVENTS
+        ),
+        what="Goes on until the client hangs up. The header `Last-Event-ID` says after which event it begins.",
+        answers={
+            200: Answer(what="Server-sent events.", content_type="text/event-stream", schema=STRING),
+            400: FAULT,
+            503: FAULT,
+        },
+    ),
     "metrics.page": Route(answers={200: Answer(what="Numbers.", content_type="text/plain", schema=STRING)}),
     "openapi.page": Route(answers={200: gives(OBJECT, "This document.")}),
 }
