@@ -89,7 +89,7 @@ def test_a_compaction_waits_for_the_locks_of_others_and_fails_where_there_is_not
     action = {"type": "lockTryAcquire", "lockType": "EXCLUSIVE", "interval": "2024-01-02/2024-01-03"}
     assert server.post("/action", {"task": held, "action": action}).json()["result"]
     server.submit(compact("c"))
-    server.until(lambda: server.sql("SELECT blocked_by FROM ovl_tasks WHERE id = 'c' AND blocked_by IS NOT NULL"), 10)
+    server.until(lambda: "n" in str(server.get("/task/c/explain").json()), 10)
     assert server.status("c")["runnerStatusCode"] == "WAITING"
     server.post("/task/n/shutdown")
     server.until_state("c", "SUCCESS")
