@@ -99,3 +99,25 @@ def test_a_compaction_waits_for_the_locks_of_others_and_fails_where_there_is_not
         "Encountered error[No segments found for compaction. Please check that datasource name and interval are "
         "correct.] while waiting for task to be ready. See Overlord logs for more details."
     )
+
+
+def test_a_compaction_that_may_have_sub_tasks_does_all_in_its_slot(server):
+    server.submit(index_task("i", "ds"))
+    server.until_state("i", "SUCCESS")
+    server.submit(index_task("a", "ds", append=True))
+    server.until_state("a", "SUCCESS")
+    before = rows(used(server))
+    tuning = {
+        "type": "index_parallel",
+        "maxNumConcurrentSubTasks": 2,
+        "splitHintSpec": {"type": "segments", "maxInputSegmentBytesPerTask": 1},
+        "forceGuaranteedRollup": True,
+        "partitionsSpec": {"type": "hashed", "numShards": 2},
+    }
+    server.submit(compact("c", tuningConfig=tuning))
+    status = server.until_state("c", "SUCCESS", "FAILED")
+    assert status["statusCode"] == "SUCCESS", status
+    assert rows(used(server)) == before
+    assert all(s["lastCompactionState"]["partitionsSpec"]["type"] == "hashed" for s in used(server))
+    assert {s["shardSpec"]["type"] for s in used(server)} == {"hashed"}
+    assert server.get("/task/c/reports").json()["ingestionStatsAndErrors_0"]["payload"]["segmentsRead"] == 2

@@ -130,9 +130,8 @@ def tuning_config(given: Mapping[str, Any] | None) -> dict[str, Any]:
             "partitionFunction": "murmur3_32_abs",
             "maxRowsPerSegment": 5_000_000,
         }
-    tuning.setdefault("type", "compaction")
     tuning.setdefault("indexSpec", INDEX_SPEC)
-    return tuning | {"partitionsSpec": spec}
+    return tuning | {"type": "index_parallel", "partitionsSpec": spec}  # the type that sub-tasks know
 
 
 def _check_aligned(span: Interval, granularity: Granularity) -> None:

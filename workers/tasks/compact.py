@@ -67,7 +67,8 @@ def _part(ctx: TaskContext, number: int, spec: dict[str, Any]) -> TaskContext:
     folder = ctx.dir / f"spec-{number}"
     folder.mkdir()
     payload = {**ctx.payload, "type": "index_parallel", "spec": spec, "context": context}
-    return replace(ctx, payload=payload, dir=folder, report=_NumberedReport(ctx.report, number))
+    # without an Overlord to post sub-tasks to: it all happens here
+    return replace(ctx, payload=payload, dir=folder, report=_NumberedReport(ctx.report, number), overlord=None)
 
 
 class _NumberedReport(Report):

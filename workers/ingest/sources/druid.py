@@ -126,7 +126,8 @@ class DruidSource(RowSource):
             yield self._split(group)
 
     def _split(self, group: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self.json, "type": "druid", "interval": None, "segments": group}
+        kept = {name: value for name, value in self.json.items() if value is not None and name != "interval"}
+        return {**kept, "type": "druid", "segments": group}
 
     def rows(self, *, chunk_bytes: int, wanted: Collection[str] | None = None) -> Iterator[RawChunk]:
         from workers.ingest.formats.segment import read_windows  # formats know of sources
