@@ -6,6 +6,7 @@ from flask import Flask
 
 from overlord.api import (
     actions,
+    chat,
     compaction,
     datasources,
     duties,
@@ -66,6 +67,7 @@ def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Fla
     for module in BLUEPRINTS:
         app.register_blueprint(module.bp)
     app.register_blueprint(worker_routes.bp)
+    app.register_blueprint(chat.bp)
     return app
 
 

@@ -139,6 +139,9 @@ class Runner(Protocol):
     def live_report(self, task_id: str) -> Path | None:
         """File with the task's report so far, while there is one."""
 
+    def live_file(self, task_id: str, name: str) -> Path | None:
+        """Another file that the task keeps up to date, while there is one."""
+
     def take_log(self, task_id: str, attempt: int, more: bytes) -> None:
         """Add to the log of a worker that does not share a disk with us."""
 

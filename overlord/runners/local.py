@@ -304,6 +304,10 @@ class LocalRunner:
         """See `Runner.live_report`."""
         return self._folders.live_file(self._task_folder(task_id), "report.json")
 
+    def live_file(self, task_id: str, name: str) -> Path | None:
+        """See `Runner.live_file`."""
+        return self._folders.live_file(self._task_folder(task_id), name)
+
     def take_log(self, task_id: str, attempt: int, more: bytes) -> None:
         """See `Runner.take_log`."""
         folder = self._task_folder(task_id)

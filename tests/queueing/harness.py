@@ -108,6 +108,9 @@ class Attempts:
         path = self.folder / task_id / "log"
         return path if path.is_file() else None
 
+    def live_file(self, task_id, name):
+        return None
+
     def live_report(self, task_id):
         path = self.folder / task_id / "report.json"
         return path if path.is_file() else None

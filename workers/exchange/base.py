@@ -43,7 +43,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def fetch(self, key: str, scratch: Path) -> Path:
-        """A file or folder as one on this machine, at `scratch` or where it lies. It may be moved away.
+        """A file or folder as one on this machine: a file to be read only, a folder, in `scratch`, to be moved away.
 
         Raises
         ------

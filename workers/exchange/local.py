@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
+import uuid
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ class LocalExchange(Exchange):
         path = self._path(key)
         if not path.exists():
             raise TaskFailed(f"[{key}] is missing from the exchange: what a sub-task had made is gone ({path})")
-        return path
+        return _linked(path, scratch) if path.is_dir() else path
 
     def remove(self, key: str) -> None:
         path = self._path(key)
@@ -79,6 +81,20 @@ class LocalExchange(Exchange):
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*map(_file_name, key.split("/")))
+
+
+def _linked(folder: Path, scratch: Path) -> Path:
+    """The folder once more, at the price of a few directory entries: it may be wanted again."""
+    copy = scratch / uuid.uuid4().hex
+    copy.mkdir(parents=True)
+    for file in folder.iterdir():
+        try:
+            os.link(file, copy / file.name)
+        except OSError as fault:
+            if fault.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                raise
+            shutil.copyfile(file, copy / file.name)
+    return copy
 
 
 def _file_name(name: str) -> str:

@@ -58,6 +58,7 @@ def is_wanted(ctx: TaskContext) -> bool:
 def run(ctx: TaskContext) -> None:
     """Ingest by sub-tasks, and report how it went."""
     shown = Shown(ctx)
+    ctx.report.set(REPORT, shown.report())
     ctx.report.set("taskContext", ctx.context)
     with failing_into(ctx, shown.report):
         published = Parent(ctx, shown).run()

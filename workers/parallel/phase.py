@@ -116,8 +116,8 @@ class Phase:
             if self.stopping():
                 raise TaskFailed("Stopped while sub-tasks were at work")
             look_s = min(look_s * 1.5, self.look_s, _LONGEST_LOOK_S)
-            if failed := self._look():
-                waiting.extend(failed)
+            waiting.extend(self._look())
+            self.changed()
         faults.point(f"after_phase_{self.kind}")
         return [spec.result for spec in self.specs if spec.result is not None]
 
