@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from overlord.cli import main
+
 from .harness import Server, index_task
 
 DAY = "2024-01-01T00:00:00.000Z/2024-01-02T00:00:00.000Z"
@@ -70,7 +72,7 @@ def test_without_supervisors_the_compaction_config_is_followed(quick):
     assert len(compactions(quick, "plain")) == 1
 
 
-def test_a_schedule_goes_on_after_a_kill_with_one_task_for_each_due_time(quick):
+def test_a_schedule_goes_on_after_a_kill_with_one_task_for_each_due_time(quick, capsys):
     spec = {
         "type": "scheduled_batch",
         "id": "every_second",
@@ -89,8 +91,13 @@ def test_a_schedule_goes_on_after_a_kill_with_one_task_for_each_due_time(quick):
     quick.start()
     quick.until(lambda: runs(5), 30)
     assert quick.post("/supervisor/every_second/suspend").json()["suspended"] is True
+    assert main(["supervisors", "--url", quick.url]) == 0
+    assert "every_second" in capsys.readouterr().out
     due = [row[0] for row in quick.sql("SELECT due_ms FROM ovl_runs ORDER BY due_ms")]
     assert due == list(range(due[0], due[-1] + 1, 1000))  # none left out, none twice
     (count,) = quick.sql("SELECT count(*) FROM ovl_tasks WHERE id LIKE 'every_second_%%' AND type = 'noop'")
     assert count[0] == len(due)
     assert quick.get("/supervisor/every_second/status").json()["payload"]["state"] == "SUSPENDED"
+    assert main(["supervisors", "terminate", "every_second", "--url", quick.url]) == 0
+    assert main(["supervisors", "resume", "every_second", "--url", quick.url]) == 1
+    assert main(["supervisors", "resume", "--url", quick.url]) == 2
