@@ -1,13 +1,14 @@
 """What sub-tasks leave in the exchange, and under which keys.
 
-=================================================  ==============================================================
-`<parent>/of/<sub-task>`                           the same, by the sub-task
-`<parent>/<type>/attempts`                         ids of the sub-tasks that were posted, by spec
-`<parent>/<type>/<spec>/<digest>/result`           what the spec's sub-task made; there is one once it has succeeded
-`<parent>/<type>/<spec>/<digest>/<sub-task>/<n>`   a segment's folder, a run, or a table: whatever `result` names
-=================================================  ==============================================================
+=====================================  ======================================================================
+`<parent>/of/<sub-task>`               what a sub-task made; there once it has succeeded
+`<parent>/<type>/<sub-task>/<n>`       a segment's folder, a run, or a table: whatever the former names
+`<parent>/<type>/attempts`             by the parent: the sub-tasks it has posted, and their work
+`<parent>/<type>/<spec>/<digest>`      by the parent: what it has taken over as the result of a spec
+=====================================  ======================================================================
 
-The digest is that of the work: another split under the same number does not find a result that is not its own.
+The digest is that of the work as the parent names it (a posted payload gains defaults): another split under the same
+number does not find a result that is not its own.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Handing:
 
     def __init__(self, exchange: Exchange, payload: Mapping[str, Any]) -> None:
         self._exchange = exchange
-        self._base = spec_key(payload)
         self._id = str(payload["id"])
         self._parent = str(payload["supervisorTaskId"])
+        self._base = f"{phase_key(self._parent, payload['type'])}/{self._id}"
         self._count = 0
 
     def path(self, path: Path) -> str:
@@ -62,18 +63,21 @@ class Handing:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """All is there: from now on it counts."""
-        data = orjson.dumps({"subTaskId": self._id, **result})
-        self._exchange.put(f"{self._parent}/of/{self._id}", data)
-        self._exchange.put(f"{self._base}/result", data)
+        self._exchange.put(f"{self._parent}/of/{self._id}", orjson.dumps({"subTaskId": self._id, **result}))
 
     def _next(self) -> str:
         self._count += 1
-        return f"{self._base}/{self._id}/{self._count}"
+        return f"{self._base}/{self._count}"
 
 
-def result_of(exchange: Exchange, payload: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What came of a spec; None as long as nothing has."""
-    data = exchange.get(f"{spec_key(payload)}/result")
+def take_over(exchange: Exchange, payload: Mapping[str, Any], sub_task: str | None) -> dict[str, Any] | None:
+    """What came of a spec, by `sub_task` or by an earlier one; None as long as nothing has."""
+    key = spec_key(payload)
+    data = exchange.get(key)
+    if data is None and sub_task is not None:
+        data = exchange.get(f"{payload['supervisorTaskId']}/of/{sub_task}")
+        if data is not None:
+            exchange.put(key, data)
     return None if data is None else orjson.loads(data)
 
 

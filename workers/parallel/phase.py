@@ -128,7 +128,8 @@ class Phase:
         """What an earlier attempt of the parent began goes on; gives what is still to be posted."""
         posted = orjson.loads(self.exchange.get(self._attempts_key()) or b"{}")
         for spec in self.specs:
-            spec.running = posted.get(spec.id)
+            task_id, work = posted.get(spec.id) or (None, None)
+            spec.running = task_id if work == handing.spec_key(spec.payload) else None
         self._look(lenient=True)
         self.changed()
         return [spec for spec in self.specs if spec.running is None and spec.result is None]
@@ -142,7 +143,7 @@ class Phase:
         payload["numAttempts"] = len(spec.tried)
         payload["resource"] = {"availabilityGroup": payload["id"], "requiredCapacity": 1}
         spec.running = payload["id"]
-        noted = {each.id: each.running for each in self.specs if each.running is not None}
+        noted = {each.id: [each.running, handing.spec_key(each.payload)] for each in self._running()}
         self.exchange.put(self._attempts_key(), orjson.dumps(noted))
         faults.point("before_sub_task_post")
         answer = self.overlord.post("/druid/indexer/v1/task", orjson.dumps(payload))
@@ -171,7 +172,7 @@ class Phase:
     def _settle(self, spec: SubTaskSpec, status: Mapping[str, Any] | None) -> None:
         """A sub-task has ended, or was never there."""
         task_id, spec.running = spec.running, None
-        spec.result = handing.result_of(self.exchange, spec.payload)
+        spec.result = handing.take_over(self.exchange, spec.payload, task_id)
         if spec.result is not None:
             self.done(spec.result)
             return
