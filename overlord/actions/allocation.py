@@ -147,6 +147,10 @@ class _There:
             return False
         return bool(store.by_ids(self._tx, self._datasource, [str(segment.id)]))
 
+    def after_all(self, segment: DataSegment) -> int:
+        """The number after those of all segments of a chunk and version, used or not."""
+        return self._numbers[_numbered(segment)] + 1
+
     def known(self, wanted: Wanted, interval: Interval) -> list[DataSegment]:
         """What the same request got, the last at the end."""
         self.read_sequences([(wanted, interval)])
@@ -300,16 +304,14 @@ class Allocation:
         return self._free(wanted, interval, highest.version, highest.shard_spec.partition_num + 1, cores)
 
     def _free(self, wanted: Wanted, interval: Interval, version: str, number: int, cores: int) -> DataSegment:
-        """The id; past any that is marked unused, whose file may still be there."""
+        """The id; past any that is marked unused or waits for its core set, whose file may still be there."""
 
         def made(number: int) -> DataSegment:
             shard_spec = wanted.shard.complete(number, cores)
             return DataSegment(datasource=self._datasource, interval=interval, version=version, shard_spec=shard_spec)
 
         first = made(number)
-        if not self._there.taken(first):
-            return first
-        return made(max(number, store.highest_unused(self._tx, first) + 1))
+        return made(self._there.after_all(first)) if self._there.taken(first) else first
 
 
 def _numbered(segment: DataSegment) -> _Numbered:

@@ -128,18 +128,6 @@ def load_specs_in_use(tx: Transaction, datasource: str, interval: Interval, give
     return [wanted[key] for key in found]
 
 
-def highest_unused(tx: Transaction, like: DataSegment) -> int:
-    """The highest partition number of the unused segments of a segment's chunk and version; -1 without any."""
-    rows = tx.all(
-        "segments.unused_of_chunk",
-        datasource=like.datasource,
-        start=format_instant(like.interval.start),
-        end=format_instant(like.interval.end),
-        version=like.version,
-    )
-    return max((parsed(row["payload"]).shard_spec.partition_num for row in rows), default=-1)
-
-
 def insert(
     tx: Transaction,
     segments: Sequence[DataSegment],

@@ -46,11 +46,6 @@ SELECT id, version, upgraded_from_segment_id FROM {segments}
 WHERE datasource = %(datasource)s AND upgraded_from_segment_id = ANY(%(ids)s::text[])
 ORDER BY id
 
--- unused_of_chunk --
--- Payloads of the unused segments of one chunk and version.
-SELECT payload FROM {segments}
-WHERE datasource = %(datasource)s AND NOT used AND start = %(start)s AND "end" = %(end)s AND version = %(version)s
-
 -- insert --
 INSERT INTO {segments} (id, datasource, created_date, start, "end", partitioned, version, used, payload,
                         used_status_last_updated, upgraded_from_segment_id)
