@@ -10,6 +10,7 @@ import orjson
 from overlord.actions.base import Call, actions
 from overlord.model.audit import AuditInfo
 from overlord.model.task import Task
+from overlord.signals import Signals
 from overlord.store import tasks as store
 
 
@@ -31,7 +32,7 @@ def submit(db: Any, name: str, *, kind: str = "index", datasource: str = "ds", *
 
 def act(db: Any, task: Task, kind: str, **action: Any) -> Any:
     """One action of it, as the route runs it."""
-    services: Any = SimpleNamespace(db=db)
+    services: Any = SimpleNamespace(db=db, signals=Signals())
     return actions[kind](Call(services=services, task=task, action={"type": kind, **action}))
 
 

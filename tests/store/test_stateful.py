@@ -404,6 +404,25 @@ class Machine(RuleBasedStateMachine):
                     model.notes.append(note)
         self.published(got, new)
 
+    @rule(name=TASKS, day=st.sampled_from([DAYS[0], DAYS[0], DAYS[1]]), number=st.sampled_from([0, 1]))
+    def insert_one_of_two(self, name, day, number):
+        """Alone it is not seen; with the other it hides what is older."""
+        self.lock(name, "EXCLUSIVE", day)
+        model = self.model
+        held = [each for each in model.standing(name) if (each.type, each.interval) == ("EXCLUSIVE", day)]
+        if held:
+            made = Segment(day, held[0].version, number, 2)
+            given = [made.to_json()]
+            self.published(self.act(model.tasks[name], "segmentTransactionalInsert", segments=given), [made])
+
+    @rule(name=TASKS, interval=st.sampled_from(INTERVALS))
+    def list_used(self, name, interval):
+        task = self.running(name)
+        since = [each.version for each in self.model.locks if (each.task, each.type) == (name, "REPLACE")]
+        got = self.act(task, "segmentListUsed", dataSource="ds", intervals=[text(interval)])
+        if not since:  # else it does not see what is newer than its lock
+            assert [each["identifier"] for each in got] == [each.id for each in self.model.visible(interval)]
+
     def published(self, got, new):
         fresh = [each for each in new if each.id not in self.model.segments]
         assert (got["success"], got["errorMsg"]) == (True, None)
@@ -443,9 +462,7 @@ class Machine(RuleBasedStateMachine):
         ]
         assert sorted(each.origin for each in made) == sorted(each.origin or each.id for each in origins)
         self.published(got, [*own, *made])
-        aside = self.rows(
-            "SELECT id, upgraded_from_segment_id FROM druid_pendingsegments WHERE version_of(id) = %s", version
-        )
+        aside = self.rows(ASIDE, version)
         assert sorted(origin for _, origin in aside) == sorted(each.id for each in waiting)
         first = count + len(origins)
         assert sorted(row[0] for row in aside) == sorted(
@@ -520,7 +537,7 @@ def test_whatever_is_asked_in_whatever_order_the_rules_hold(db, dsn):
         run_state_machine_as_test(
             lambda: Machine(db, conn),
             settings=settings(
-                max_examples=15,
+                max_examples=40,
                 stateful_step_count=30,
                 deadline=None,
                 database=None,
