@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -137,6 +138,7 @@ class _Attempt:
         launch = self.launch
         scratch = self.folder / "scratch"
         scratch.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(scratch)  # so that nothing of this task is left anywhere else
         return TaskContext(
             task_id=launch["task_id"],
             attempt=launch["attempt"],

@@ -11,6 +11,7 @@ from workers.ingest.batch import Chunk
 from workers.ingest.formats import InputFormat, input_formats
 from workers.ingest.formats.base import RawChunk
 from workers.ingest.sources import Access, InputSource, RowSource, input_sources
+from workers.ingest.system_fields import with_system_fields
 from workers.ingest.transform import Phase, Transform
 
 __all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed"]
@@ -77,6 +78,8 @@ class Input:
         if isinstance(self.source, RowSource):
             return self.source.rows(chunk_bytes=chunk_bytes, wanted=wanted)
         assert self.format is not None
+        if self.source.system_fields:
+            return with_system_fields(self.format, self.source, chunk_bytes, wanted)
         return self.format.read(self.source.objects(), chunk_bytes=chunk_bytes, wanted=wanted)
 
 

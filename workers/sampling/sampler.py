@@ -12,6 +12,7 @@ from overlord.model.instant import format_instant
 from workers.ingest import Input
 from workers.ingest.formats import RawChunk
 from workers.ingest.formats.json import JsonFormat
+from workers.ingest.formats.table import TableFormat
 from workers.ingest.java import text_of
 from workers.ingest.transform import Examined, Transform
 from workers.sampling.deadline import time_limit
@@ -66,8 +67,10 @@ def reading_of(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> Input:
     """The input of a spec, read so that all its fields are seen."""
     data_schema = spec["dataSchema"]
     reading = Input({**spec, "dataSchema": plain_schema(data_schema)}, settings)
-    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and isinstance(reading.format, JsonFormat):
-        reading.format.nested = reading.format.keep_nulls = True
+    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and isinstance(reading.format, JsonFormat | TableFormat):
+        reading.format.nested = True
+        if isinstance(reading.format, JsonFormat):
+            reading.format.keep_nulls = True
     return reading
 
 

@@ -157,7 +157,7 @@ class Taking:
         self.typed += len(examined.kept)
 
     def _place(self, raw: RawBatch, line: int) -> str:
-        return place(raw.uri, line if self.lines else None)
+        return place(raw.uri, line if self.lines and raw.lined else None)
 
     def _lost(self, raw: RawBatch, row: int, line: int) -> Taken:
         try:

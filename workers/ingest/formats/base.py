@@ -67,10 +67,13 @@ class RawBatch(Batch):
         The rows themselves, for messages and discovery.
     uri : str or None
         The file's place as messages print it.
+    lined : bool
+        Whether rows stand in lines; those of binary files only have a number.
     """
 
     rows: Rows
     uri: str | None
+    lined: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

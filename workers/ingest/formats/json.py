@@ -39,6 +39,7 @@ class JsonFormat(LineFormat):
     def __init__(self, flatten: FlattenSpec, keep_nulls: bool) -> None:
         self.flatten = flatten
         self.keep_nulls = keep_nulls
+        self.by_lines = False  # whether no object may span lines, for the spec says so
         self.nested = False  # whether objects and lists of objects are fields that discovery sees
 
     @classmethod
@@ -47,7 +48,9 @@ class JsonFormat(LineFormat):
         keep = json.get("keepNullColumns")
         if keep is None:  # Druid keeps nulls wherever a flattenSpec is given that sees the row's own fields
             keep = json.get("flattenSpec") is not None and flatten.discovery
-        return cls(flatten, bool(keep))
+        made = cls(flatten, bool(keep))
+        made.by_lines = json.get("assumeNewlineDelimited") is True
+        return made
 
     def reader(self, wanted: Collection[str] | None) -> LineReader:
         return JsonReader(self, wanted)
@@ -119,7 +122,7 @@ class JsonReader(LineReader):
     def __init__(self, form: JsonFormat, wanted: Collection[str] | None) -> None:
         self._form = form
         self._names = None if wanted is None else list(wanted)
-        self._spanning: bool | None = None
+        self._spanning: bool | None = False if form.by_lines else None
         self._struct = self._struct_decoder()
 
     def parse(self, data: bytes, last: bool) -> Parsed | None:

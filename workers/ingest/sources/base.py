@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -42,12 +42,18 @@ class InputObject:
         Gives the stored bytes; `compression.plain` decompresses them.
     uri : str or None
         The place as row errors print it; None for data that has none.
+    path : Path or None
+        The file itself, if it lies on this machine: formats that jump about in a file need no copy of it.
+    system : mapping
+        Druid's system fields (`__file_uri` and so on) that tell of it.
     """
 
     name: str
     size: int | None
     open: Callable[[], ByteStream]
     uri: str | None = None
+    path: Path | None = None
+    system: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +71,12 @@ class InputSource(ABC):
     ----------
     splittable : bool
         Whether several sub-tasks may share it.
+    system_fields : tuple of str
+        Fields that rows get from the object they lie in.
     """
 
     splittable: ClassVar[bool] = False
+    system_fields: tuple[str, ...] = ()
 
     @classmethod
     @abstractmethod
@@ -127,6 +136,20 @@ class RowSource(InputSource):
 
 
 input_sources: Registry[type[InputSource]] = Registry("input source")
+
+
+def in_groups(items: Iterator[InputObject], hint: SplitHint) -> Iterator[list[InputObject]]:
+    """Objects as they are read, as many at a time as one sub-task should read."""
+    group: list[InputObject] = []
+    size = 0
+    for item in items:
+        if group and (size + (item.size or 0) > hint.max_bytes or len(group) >= hint.max_objects):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += item.size or 0
+    if group:
+        yield group
 
 
 def strings(json: Mapping[str, Any], field: str, where: str) -> list[str]:

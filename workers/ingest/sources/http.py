@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from overlord.errors import TaskFailed
 from workers.ingest.sources.base import ByteStream, InputObject, InputSource, SplitHint, input_sources, strings
+from workers.ingest.sources.passwords import password_of
 
 TRIES = 5
 FIRST_WAIT_S = 0.5
@@ -46,12 +47,15 @@ class HttpSource(InputSource):
         for uri in uris:
             if urlsplit(uri).scheme not in ("http", "https"):
                 raise TaskFailed(f"Cannot read {uri}: only http and https are allowed (inputSource.uris)")
-        return cls(json, uris, _headers(json))
+        source = cls(json, uris, _headers(json))
+        source.system_fields = tuple(strings(json, "systemFields", "inputSource"))
+        return source
 
     def objects(self) -> Iterator[InputObject]:
         for uri in self.uris:
             name = without_password(uri)
-            yield InputObject(name=name, size=None, open=partial(_open, uri, self.headers), uri=name)
+            system = {"__file_uri": name, "__file_path": urlsplit(uri).path}
+            yield InputObject(name=name, size=None, open=partial(_open, uri, self.headers), uri=name, system=system)
 
     def splits(self, hint: SplitHint) -> Iterator[dict[str, Any]]:
         for uri in self.uris:
@@ -70,13 +74,7 @@ def _headers(json: Mapping[str, Any]) -> dict[str, str]:
         raise TaskFailed("inputSource.requestHeaders must be an object of strings")
     headers = {"User-Agent": "overlord", "Accept-Encoding": "identity", **given}
     user, password = json.get("httpAuthenticationUsername"), json.get("httpAuthenticationPassword")
-    if isinstance(password, Mapping):
-        if password.get("type", "default") != "default":
-            kind = password.get("type")
-            raise TaskFailed(
-                f"Unknown password provider {kind!r} (inputSource.httpAuthenticationPassword). Known: default"
-            )
-        password = password.get("password")
+    password = password_of(password, "inputSource.httpAuthenticationPassword")
     if user is not None and password is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     return headers

@@ -11,7 +11,15 @@ from typing import Any
 from urllib.parse import quote
 
 from overlord.errors import TaskFailed
-from workers.ingest.sources.base import ByteStream, InputObject, InputSource, SplitHint, input_sources, strings
+from workers.ingest.sources.base import (
+    ByteStream,
+    InputObject,
+    InputSource,
+    SplitHint,
+    in_groups,
+    input_sources,
+    strings,
+)
 
 
 @input_sources.add("local")
@@ -38,7 +46,9 @@ class LocalSource(InputSource):
         pattern = json.get("filter", "*" if base_dir is None else None)
         if base_dir is not None and not (isinstance(base_dir, str) and isinstance(pattern, str)):
             raise TaskFailed("inputSource.baseDir and inputSource.filter must both be given, as strings")
-        return cls(base_dir, pattern or "*", files)
+        source = cls(base_dir, pattern or "*", files)
+        source.system_fields = tuple(strings(json, "systemFields", "inputSource"))
+        return source
 
     def objects(self) -> Iterator[InputObject]:
         seen: set[Path] = set()
@@ -48,16 +58,9 @@ class LocalSource(InputSource):
                 yield _object(path)
 
     def splits(self, hint: SplitHint) -> Iterator[dict[str, Any]]:
-        group: list[str] = []
-        size = 0
-        for item in self.objects():
-            if group and (size + (item.size or 0) > hint.max_bytes or len(group) >= hint.max_objects):
-                yield {"type": "local", "files": group}
-                group, size = [], 0
-            group.append(item.name)
-            size += item.size or 0
-        if group:
-            yield {"type": "local", "files": group}
+        system = {"systemFields": list(self.system_fields)} if self.system_fields else {}
+        for group in in_groups(self.objects(), hint):
+            yield {"type": "local", "files": [item.name for item in group], **system}
 
     def _found(self) -> list[Path]:
         if self.base_dir is None:
@@ -103,7 +106,8 @@ def _object(path: Path) -> InputObject:
     if path.is_dir():
         raise TaskFailed(f"Cannot read file {path}: Is a directory")
     uri = "file:" + quote(str(path.absolute()), safe="/~!$&'()*+,;=:@")
-    return InputObject(name=str(path), size=size, open=partial(_open, path), uri=uri)
+    system = {"__file_uri": uri, "__file_path": str(path)}
+    return InputObject(name=str(path), size=size, open=partial(_open, path), uri=uri, path=path, system=system)
 
 
 def _open(path: Path) -> ByteStream:

@@ -226,8 +226,11 @@ class Transform:
         lines = np.array([row.line for row in bad], np.int64)
         records = before + 1 + np.searchsorted(np.delete(raw.line, lost), lines)
         path = f"Path: {raw.uri}, " if raw.uri else ""
+        line = ", Line: {}" if raw.lined else ""
         return [
-            replace(row, details=tuple(f"{text} ({path}Record: {record}, Line: {row.line})" for text in row.details))
+            replace(
+                row, details=tuple(f"{text} ({path}Record: {record}{line.format(row.line)})" for text in row.details)
+            )
             if row.kind == "unparseable"
             else row
             for row, record in zip(bad, records.tolist(), strict=True)
