@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from overlord.errors import TaskFailed, UnknownKind
@@ -11,6 +12,7 @@ from workers.ingest.batch import Chunk
 from workers.ingest.formats import InputFormat, input_formats
 from workers.ingest.formats.base import RawChunk
 from workers.ingest.sources import Access, InputSource, RowSource, input_sources
+from workers.ingest.sources.ahead import ahead
 from workers.ingest.system_fields import with_system_fields
 from workers.ingest.transform import Phase, Transform
 
@@ -64,9 +66,10 @@ class Input:
         self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
 
     def read(self, chunk_bytes: int) -> Iterator[Chunk]:
-        """All rows, typed. Reading goes on in a thread while a chunk is worked on."""
-        for chunk in self._raw(chunk_bytes):
-            yield self.transform.apply(chunk)
+        """All rows, typed. Reading and parsing go on in threads while a chunk is worked on."""
+        with closing(ahead(self._raw(chunk_bytes))) as chunks:
+            for chunk in chunks:
+                yield self.transform.apply(chunk)
 
     @property
     def segments_read(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from workers.ingest.partition.base import Partitions
 
 PROCESS_BYTES = 100_000_000
 """What a worker takes without any row: the interpreter, polars, numpy and their threads' arenas."""
+DRUIDS_ROWS = 1_000_000
+"""maxRowsInMemory that every spec has which does not name one; then bytes alone decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +38,12 @@ class Limits:
     Attributes
     ----------
     rows, nbytes : int
-        Rows, and bytes of their columns, after which a run is spilled.
+        Rows, and bytes of their columns, after which a run is spilled. Rows are limited only where a spec asks for it.
     block_rows : int or None
         Rows sorted at a time when runs are merged; None for as many as `nbytes` allows.
     """
 
-    rows: int = 1_000_000
+    rows: int = sys.maxsize
     nbytes: int = 256 << 20
     block_rows: int | None = None
 
@@ -49,8 +52,10 @@ class Limits:
         """From a tuningConfig, within a task's memory: sorting takes some three times what is kept."""
         share = max(memory_bytes - PROCESS_BYTES, memory_bytes // 4) // 8
         asked = tuning.get("maxBytesInMemory") or 0
+        rows = tuning.get("maxRowsInMemory")
         return cls(
-            rows=int(tuning.get("maxRowsInMemory") or cls.rows), nbytes=min(asked, share) if asked > 0 else share
+            rows=int(rows) if rows and rows != DRUIDS_ROWS else cls.rows,
+            nbytes=min(asked, share) if asked > 0 else share,
         )
 
 

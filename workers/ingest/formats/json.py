@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter, methodcaller
 from typing import Any
@@ -16,10 +16,12 @@ import polars as pl
 
 from workers.ingest.formats.base import NotAnObject, column, input_formats
 from workers.ingest.formats.flatten import FlattenSpec
-from workers.ingest.formats.text import LineFormat, LineReader, Parsed
+from workers.ingest.formats.json_alike import read_alike
+from workers.ingest.formats.text import LineFormat, LineReader, Lines, Parsed
 from workers.ingest.java import LONG_MAX, LONG_MIN
 
 MAX_SPANNING_BYTES = 16 << 20
+ALIKE_TRIES = 3
 
 Row = dict[str, Any]
 
@@ -61,11 +63,11 @@ class JsonRows:
 
     Parameters
     ----------
-    texts : list of bytes
+    texts : sequence of bytes
         The text of each row.
     """
 
-    def __init__(self, form: JsonFormat, texts: list[bytes], columns: Mapping[str, pl.Series]) -> None:
+    def __init__(self, form: JsonFormat, texts: Sequence[bytes], columns: Mapping[str, pl.Series]) -> None:
         self._form = form
         self._texts = texts
         self._columns = columns
@@ -124,6 +126,7 @@ class JsonReader(LineReader):
         self._names = None if wanted is None else list(wanted)
         self._spanning: bool | None = False if form.by_lines else None
         self._struct = self._struct_decoder()
+        self._tries = ALIKE_TRIES
 
     def parse(self, data: bytes, last: bool) -> Parsed | None:
         if self._spanning is None:
@@ -133,6 +136,21 @@ class JsonReader(LineReader):
         return self._objects(data, last) if self._spanning else self._lines(data)
 
     def _lines(self, data: bytes) -> Parsed:
+        return self._alike(data) or self._one_by_one(data)
+
+    def _alike(self, data: bytes) -> Parsed | None:
+        """Lines all read at once; given up for a file of which the first ones have again and again been odd."""
+        if not self._tries or self._form.flatten.fields or not self._form.flatten.discovery:
+            return None
+        columns = read_alike(data, self._names)
+        self._tries = self._tries - 1 if columns is None else ALIKE_TRIES
+        if columns is None:
+            return None
+        texts = Lines(data)
+        numbers = np.arange(len(texts), dtype=np.int64)
+        return Parsed(columns=columns, lines=numbers, rows=JsonRows(self._form, texts, columns), used=len(texts))
+
+    def _one_by_one(self, data: bytes) -> Parsed:
         texts = data.split(b"\n")[:-1]
         count = len(texts)
         numbers = np.arange(count, dtype=np.int64)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -163,6 +164,27 @@ class _Cutter:
     def _empty(self, block: Block, files: tuple[str, ...]) -> RawChunk:
         nothing = Parsed(columns={}, lines=np.empty(0, np.int64), rows=NoRows(), used=0)
         return self._chunk(nothing, block, files)
+
+
+class Lines(Sequence[bytes]):
+    """The lines of a text that ends with a newline, cut when the first one is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._count = data.count(b"\n")
+        self._lines: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if self._lines is None:
+            self._lines = self._data.split(b"\n")[:-1]
+        return self._lines[at]
 
 
 class NoRows:
