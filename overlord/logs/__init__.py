@@ -113,7 +113,7 @@ class TaskLogs:
 
 def open_store(settings: Mapping[str, Any]) -> LogStore:
     """The store that `druid.indexer.logs.type` names."""
-    from overlord.logs import local  # noqa: F401
+    from overlord.logs import local, s3  # noqa: F401
 
     kind: Any = log_stores[settings["druid.indexer.logs.type"]]
     store: LogStore = kind(settings)

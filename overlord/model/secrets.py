@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _PASSWORD = "password"
-_NAMES = frozenset({_PASSWORD, "httpAuthenticationPassword", "accessKeyId", "secretAccessKey", "sessionToken"})
+_NAMES = frozenset({_PASSWORD, "httpAuthenticationPassword", "accessKeyId", "secretAccessKey", "sessionToken"}) | {
+    "sharedAccessStorageToken",
+    "appRegistrationClientSecret",
+}
 """Fields that are a provider of a password, or the password itself."""
 
 Secret = tuple[list[str | int], str]

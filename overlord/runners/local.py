@@ -38,7 +38,7 @@ _LINGER_S = 10.0
 """A worker whose end is known has this long to go."""
 _EXIT_FILE_S = 1.0
 """How long the nursery of a dead Overlord may take to write an exit file."""
-_WORKER_SETTINGS = ("druid.storage.", "druid.indexer.task.", "druid.worker.capacity", "ovl.")
+_WORKER_SETTINGS = ("druid.storage.", "druid.s3.", "druid.indexer.task.", "druid.worker.capacity", "ovl.")
 
 
 @dataclass

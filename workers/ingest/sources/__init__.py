@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workers.ingest.sources import cloud as cloud
 from workers.ingest.sources import combining as combining
 from workers.ingest.sources import druid as druid
 from workers.ingest.sources import http as http
