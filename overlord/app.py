@@ -17,6 +17,7 @@ from overlord.api import (
     metrics,
     openapi,
     pending_segments,
+    progress,
     sampler,
     status,
     supervisors,
@@ -31,6 +32,7 @@ from overlord.services import Services
 BLUEPRINTS = (
     tasks,
     explain,
+    progress,
     actions,
     supervisors,
     events,

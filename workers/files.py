@@ -8,6 +8,7 @@ task.json      the task, as stored
 overlord.url   where the Overlord is; a new one overwrites it
 identity.json  the worker's (host, boot id, pid, start time): it has begun
 report.json    the report so far
+bad-rows.jsonl  rows that were rejected, if the context asks for them
 end.json       the worker's last word; when it is there the work is done
 exit.json      how the process ended, by the nursery
 killed.json    why the runner killed it, if it did

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from overlord.cli.show import fail
 from overlord.errors import OverlordError
 
-MODULES = ("serve", "tasks", "supervisors", "sampling", "explain", "segments", "demo", "duties", "doctor")
+MODULES = ("serve", "tasks", "supervisors", "sampling", "explain", "bad_rows", "segments", "demo", "duties", "doctor")
 DEFAULT_URL = "http://127.0.0.1:8090"
 
 

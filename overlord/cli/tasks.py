@@ -90,11 +90,11 @@ def wait(remote: Remote, task_id: str, *, quiet: bool = False) -> dict[str, Any]
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[rows]:,} rows{task.fields[pace]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, disable=quiet, transient=True) as progress:
-        bar = progress.add_task(task_id, total=None, rows=0)
+        bar = progress.add_task(task_id, total=None, rows=0, pace="")
         pause_s, looked = 0.05, time.monotonic()
         while True:
             status: dict[str, Any] = remote.task(task_id, "/status")["status"]
@@ -103,10 +103,23 @@ def wait(remote: Remote, task_id: str, *, quiet: bool = False) -> dict[str, Any]
             state = status.get("runnerStatusCode") or status["statusCode"]
             if not quiet and time.monotonic() - looked > 1:
                 looked = time.monotonic()
-                progress.update(bar, rows=counts(report_of(remote, task_id))["processed"])
+                progress.update(bar, **_progress(remote, task_id))
             progress.update(bar, description=f"{task_id} {state}")
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.3, 1.0)
+
+
+def _progress(remote: Remote, task_id: str) -> dict[str, Any]:
+    """What the bar shows; a stock Overlord only has the report."""
+    try:
+        told = remote.task(task_id, "/progress")
+    except OverlordError:
+        return {"rows": counts(report_of(remote, task_id))["processed"]}
+    pace = f", {told['rowsPerSecond']:,} rows/s" if told["rowsPerSecond"] else ""
+    if told["timeLeftMs"] is not None:
+        pace += f", {seconds(told['timeLeftMs'])} left"
+    known = {"total": told["totalBytes"], "completed": told["bytesRead"] or 0} if told["totalBytes"] else {}
+    return {"rows": told["rows"] or 0, "pace": pace, **known}
 
 
 def report_of(remote: Remote, task_id: str) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any, BinaryIO, Protocol
 from overlord.registry import Registry
 from overlord.runners.base import Runner
 
+BAD_ROWS = "bad-rows.jsonl"
+"""A file of the attempt: rows that were rejected."""
+
 
 class LogStore(Protocol):
     """Keeps what ended tasks leave. Putting the same again is no error."""
@@ -19,6 +22,12 @@ class LogStore(Protocol):
     def put_report(self, task_id: str, source: Path) -> None:
         """Take a report over."""
 
+    def put_bad_rows(self, task_id: str, source: Path) -> None:
+        """Take the rejected rows over."""
+
+    def open_bad_rows(self, task_id: str) -> BinaryIO | None:
+        """The rejected rows, seekable; None where there are none."""
+
     def open_log(self, task_id: str) -> BinaryIO | None:
         """The log, seekable; None where there is none."""
 
@@ -26,7 +35,7 @@ class LogStore(Protocol):
         """The report as JSON text; None where there is none."""
 
     def delete(self, task_id: str) -> None:
-        """Delete log and report; none there is no error."""
+        """Delete all that is kept of a task; none there is no error."""
 
     def count_older(self, before_ms: int) -> int:
         """How many logs and reports were last written before."""
@@ -90,8 +99,25 @@ class TaskLogs:
                 return stored
         return None
 
+    def bad_rows(self, task_id: str) -> BinaryIO | None:
+        """The rows a task rejected, as JSON lines, live or stored; None if it kept none."""
+        for _ in range(2):
+            live = self._runner.live_file(task_id, BAD_ROWS)
+            if live is not None:
+                try:
+                    return live.open("rb")
+                except FileNotFoundError:
+                    pass
+            stored = self._store.open_bad_rows(task_id)
+            if stored is not None:
+                return stored
+        return None
+
     def keep(self, task_id: str) -> None:
         """Hand what the task left to the store. Does nothing the second time."""
+        rejected = self._runner.live_file(task_id, BAD_ROWS)
+        if rejected is not None:
+            self._store.put_bad_rows(task_id, rejected)
         log, report = self._runner.live_log(task_id), self._runner.live_report(task_id)
         if report is not None:
             self._store.put_report(task_id, report)

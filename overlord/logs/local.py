@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from overlord.logs import log_stores
 from overlord.runners.folders import file_name
 
-LOG, REPORT = SUFFIXES = (".log", ".report.json")
+LOG, REPORT, BAD_ROWS = SUFFIXES = (".log", ".report.json", ".bad-rows.jsonl")
 
 
 @log_stores.add("file")
@@ -37,12 +37,17 @@ class FileLogStore:
         """Move the file."""
         _move(source, self._path(task_id, REPORT))
 
+    def put_bad_rows(self, task_id: str, source: Path) -> None:
+        """Move the file."""
+        _move(source, self._path(task_id, BAD_ROWS))
+
+    def open_bad_rows(self, task_id: str) -> BinaryIO | None:
+        """The file, opened."""
+        return self._open(task_id, BAD_ROWS)
+
     def open_log(self, task_id: str) -> BinaryIO | None:
         """The file, opened."""
-        try:
-            return self._path(task_id, LOG).open("rb")
-        except FileNotFoundError:
-            return None
+        return self._open(task_id, LOG)
 
     def report(self, task_id: str) -> bytes | None:
         """What the file holds."""
@@ -52,7 +57,7 @@ class FileLogStore:
             return None
 
     def delete(self, task_id: str) -> None:
-        """Unlink both files."""
+        """Unlink the files."""
         for suffix in SUFFIXES:
             self._path(task_id, suffix).unlink(missing_ok=True)
 
@@ -79,6 +84,12 @@ class FileLogStore:
                     continue
                 if written_ns < before_ms * 1_000_000:
                     yield Path(entry.path)
+
+    def _open(self, task_id: str, suffix: str) -> BinaryIO | None:
+        try:
+            return self._path(task_id, suffix).open("rb")
+        except FileNotFoundError:
+            return None
 
     def _path(self, task_id: str, suffix: str) -> Path:
         return self.directory / (file_name(task_id) + suffix)

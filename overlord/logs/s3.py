@@ -11,7 +11,7 @@ from overlord.errors import SettingError, TaskFailed
 from overlord.logs import log_stores
 from workers.object_store import Bucket, open_s3
 
-LOG, REPORT = NAMES = ("log", "report.json")
+LOG, REPORT, BAD_ROWS = NAMES = ("log", "report.json", "bad-rows.jsonl")
 IN_MEMORY = 8 << 20
 
 
@@ -39,6 +39,14 @@ class S3LogStore:
     def put_report(self, task_id: str, source: Path) -> None:
         """Upload, then delete the file."""
         self._put(task_id, REPORT, source)
+
+    def put_bad_rows(self, task_id: str, source: Path) -> None:
+        """Upload, then delete the file."""
+        self._put(task_id, BAD_ROWS, source)
+
+    def open_bad_rows(self, task_id: str) -> BinaryIO | None:
+        """A copy of the object: in memory while it is small."""
+        return self._open(task_id, BAD_ROWS)
 
     def open_log(self, task_id: str) -> BinaryIO | None:
         """A copy of the object: in memory while it is small."""

@@ -25,6 +25,7 @@ from overlord.openapi.base import (
     text,
 )
 
+LINES = "application/x-ndjson; charset=utf-8"
 FILLED: Schema = {"type": "string", "pattern": "^[^\\x00]+$"}
 INSTANTS: Schema = {"type": "string", "pattern": "^20[0-3][0-9]-0[1-9]-[01][1-9]_20[4-9][0-9]-0[1-9]-[01][1-9]$"}
 LISTED = gives(
@@ -158,6 +159,18 @@ ROUTES: dict[str, Route] = {
         answers={200: gives(shape(dataSource=STRING)), 404: nothing("It has no active task.")},
     ),
     "explain.explain": Route(answers={200: gives(OBJECT, "Cause, and what to do next."), 404: UNKNOWN_TASK}),
+    "progress.progress": Route(
+        answers={
+            200: gives(OBJECT, "Rows and bytes, rate and time left; null for what is not known."),
+            404: UNKNOWN_TASK,
+        }
+    ),
+    "progress.bad_rows": Route(
+        answers={
+            200: Answer(what="JSON lines: file, line, cause and raw text of each.", content_type=LINES, schema=STRING),
+            404: text("No such task, or it kept none."),
+        }
+    ),
     "tasks.task_status": Route(
         body=Body(schema=some({"type": ["string", "number"]}, at_least=1), what="Ids of tasks."),
         answers={200: gives(by_name(ref("BriefStatus")), "Those that exist, by id."), 400: raw("No ids.")},

@@ -206,6 +206,11 @@ def payload(tx: Transaction, task_id: str) -> bytes | None:
     return None if row is None else bytes(row["payload"])
 
 
+def progress(tx: Transaction, task_id: str) -> Row | None:
+    """What a task's worker told last, its state, and how long ago that was."""
+    return tx.one("listing.progress", id=task_id)
+
+
 def status(tx: Transaction, task_id: str) -> Row | None:
     """The status object of `task/{id}/status`: queueInsertionTime is 1970 whatever the state, as in Druid."""
     for row in tx.all("listing.some", ids=[task_id]):

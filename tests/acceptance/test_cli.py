@@ -131,3 +131,21 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_right_one(tmp_path):
     found = run("serve", "--config", tmp_path / "my.toml", "--data-dir", tmp_path / "data")
     assert found.returncode != 0
     assert b"druid.indexer.queue.maxSize" in found.stderr
+
+
+def test_bad_rows_and_progress_of_a_task_can_be_asked_for(ask, server):
+    task = index_task("bad", "pages")
+    task["context"] = {**(task.get("context") or {}), "keepBadRows": True}
+    task["spec"]["ioConfig"]["inputSource"]["data"] += "\nnot json"
+    server.submit(task)
+    server.until_state("bad", "SUCCESS")
+    shown = ask("bad-rows", "bad")
+    assert shown.returncode == 0, shown.stderr
+    (row,) = map(json.loads, shown.stdout.splitlines())
+    assert row["raw"] == "not json" and row["file"] == "inline"
+    assert ask("bad-rows", "bad", "--raw").stdout == b"not json\n"
+    assert ask("bad-rows", "first").returncode == 1
+    told = server.get("/druid/indexer/v1/task/bad/progress").json()
+    assert (told["task"], told["state"], told["timeLeftMs"]) == ("bad", "SUCCESS", None)
+    assert server.get("/druid/indexer/v1/task/nobody/progress").status_code == 404
+    assert server.get("/druid/indexer/v1/task/nobody/badRows").status_code == 404

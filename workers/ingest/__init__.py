@@ -9,9 +9,11 @@ from typing import Any
 from overlord.errors import TaskFailed, UnknownKind
 from overlord.registry import Registry
 from workers.ingest.batch import Chunk
+from workers.ingest.counting import BytesRead
 from workers.ingest.formats import InputFormat, input_formats
 from workers.ingest.formats.base import RawChunk
-from workers.ingest.sources import Access, InputSource, RowSource, input_sources
+from workers.ingest.formats.table import TableFormat
+from workers.ingest.sources import Access, InputObject, InputSource, RowSource, input_sources
 from workers.ingest.sources.ahead import ahead
 from workers.ingest.system_fields import with_system_fields
 from workers.ingest.transform import Phase, Transform
@@ -63,12 +65,17 @@ class Input:
                 self.source.bind(access)
         else:
             self.format = _kind(input_formats, io_config, "inputFormat").from_json(io_config["inputFormat"])
+        self._read = BytesRead()
+        self._table_bytes = 0
         self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
 
     def read(self, chunk_bytes: int) -> Iterator[Chunk]:
         """All rows, typed. Reading and parsing go on in threads while a chunk is worked on."""
         with closing(ahead(self._raw(chunk_bytes))) as chunks:
             for chunk in chunks:
+                if isinstance(self.format, TableFormat):  # which does not read files as streams
+                    self._table_bytes += chunk.bytes
+                    self._read.count = max(self._read.count, self._table_bytes)
                 yield self.transform.apply(chunk)
 
     @property
@@ -82,8 +89,16 @@ class Input:
             return self.source.rows(chunk_bytes=chunk_bytes, wanted=wanted)
         assert self.format is not None
         if self.source.system_fields:
-            return with_system_fields(self.format, self.source, chunk_bytes, wanted)
-        return self.format.read(self.source.objects(), chunk_bytes=chunk_bytes, wanted=wanted)
+            return with_system_fields(self.format, self._objects(), self.source.system_fields, chunk_bytes, wanted)
+        return self.format.read(self._objects(), chunk_bytes=chunk_bytes, wanted=wanted)
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the input, as it is stored, was read so far."""
+        return self._read.count
+
+    def _objects(self) -> Iterator[InputObject]:
+        return self._read.over(self.source.objects())
 
 
 def read_typed(

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlord.errors import TaskFailed
+from workers.ingest.bad_rows import KeptBadRows
 from workers.ingest.batch import BadRow, Chunk, RowStats
 from workers.publish.availability import Availability
 
@@ -137,9 +138,13 @@ class Ledger:
     ----------
     determining : bool
         Whether there is a determinePartitions phase.
+    bad_rows : KeptBadRows, optional
+        Where rejected rows go.
     """
 
-    def __init__(self, tolerance: Tolerance, *, determining: bool) -> None:
+    def __init__(self, tolerance: Tolerance, *, determining: bool, bad_rows: KeptBadRows | None = None) -> None:
+        self.bad_rows = bad_rows
+        self._only_determined = False
         self._tolerance = tolerance
         self.determining = determining
         self.determine = Account(tolerance)
@@ -166,6 +171,9 @@ class Ledger:
         """
         lines = chunk.batch.line
         none = lines[:0]
+        if self.bad_rows is not None:
+            self.bad_rows.add(chunk.bad)
+            self._only_determined = not build
         if self.determining and self.state == "DETERMINE_PARTITIONS":
             lost = [row for row in chunk.bad if row.kind == "unparseable"]
             self.determine.add(
@@ -192,6 +200,8 @@ class Ledger:
     def determined(self) -> None:
         """All input is seen: what is left is building."""
         self.state = "BUILD_SEGMENTS"
+        if self.bad_rows is not None and self._only_determined:
+            self.bad_rows.restart()
         if self.build_failure is not None:
             raise self.build_failure
 
@@ -209,6 +219,8 @@ class Ledger:
             "segmentAvailabilityWaitTimeMs": self.availability.waited_ms,
             "recordsProcessed": {},
         }
+        if self.bad_rows is not None:
+            payload["badRowsKept"] = self.bad_rows.count
         if published is None:
             return payload
         read = {} if self.segments_read is None else {"segmentsRead": self.segments_read}

@@ -35,6 +35,8 @@ class BadRow:
         One message per fault, in Druid's words.
     file, line : str, int
         Origin; lines count from 1.
+    raw : str or None
+        Its text as it was read, where `input` is not that and somebody wants it.
     """
 
     kind: str
@@ -42,6 +44,7 @@ class BadRow:
     details: tuple[str, ...]
     file: str
     line: int
+    raw: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

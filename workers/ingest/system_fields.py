@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import polars as pl
 
 from workers.ingest.formats.base import InputFormat, RawChunk
-from workers.ingest.sources import InputObject, InputSource
+from workers.ingest.sources import InputObject
 
 
 def with_system_fields(
-    form: InputFormat, source: InputSource, chunk_bytes: int, wanted: Collection[str] | None
+    form: InputFormat,
+    given: Iterable[InputObject],
+    fields: Collection[str],
+    chunk_bytes: int,
+    wanted: Collection[str] | None,
 ) -> Iterator[RawChunk]:
-    """All rows of a source, with a column more for each of its system fields that is wanted."""
+    """All rows of some objects, with a column more for each system field that is wanted."""
     told: list[Mapping[str, str]] = []
 
     def objects() -> Iterator[InputObject]:
-        for item in source.objects():
+        for item in given:
             told.append(item.system)
             yield item
 
-    names = [name for name in source.system_fields if wanted is None or name in wanted]
+    names = [name for name in fields if wanted is None or name in wanted]
     for chunk in form.read(objects(), chunk_bytes=chunk_bytes, wanted=wanted):
         batch = chunk.batch
         more = {}

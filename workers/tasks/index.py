@@ -21,8 +21,10 @@ from overlord.model.segment import DataSegment
 from workers.context import TaskContext
 from workers.ingest import Input, chunk_bytes_for
 from workers.ingest.account import Ledger, Tolerance
+from workers.ingest.bad_rows import KeptBadRows
 from workers.ingest.batch import Chunk
 from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, FixedBuckets, Limits, SegmentBuilder
+from workers.ingest.pace import Pace
 from workers.ingest.partition import partitioning, partitionings
 from workers.ingest.sources import Access
 from workers.publish import open_pusher
@@ -51,12 +53,19 @@ def run_alone(ctx: TaskContext) -> None:
     spec = ctx.payload["spec"]
     intervals = (spec["dataSchema"].get("granularitySpec") or {}).get("intervals")
     tuning = spec.get("tuningConfig") or {}
-    ledger = Ledger(Tolerance.from_json(tuning), determining=not intervals or _counts_first(tuning))
+    ledger = Ledger(
+        Tolerance.from_json(tuning), determining=not intervals or _counts_first(tuning), bad_rows=kept_rows(ctx)
+    )
     ctx.report.set("taskContext", ctx.context)
     with failing_into(ctx, ledger.report):
         published = Ingestion(ctx, ledger).run()
     ctx.report.set(REPORT, ledger.report(published=published))
     ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
+
+
+def kept_rows(ctx: TaskContext) -> KeptBadRows | None:
+    """Where the task's rejected rows go, if it is asked to keep them."""
+    return KeptBadRows.of(ctx.context, ctx.dir.parent)
 
 
 def _counts_first(tuning: Mapping[str, Any]) -> bool:
@@ -113,7 +122,8 @@ class Ingestion:
         self._partitions = partitioning(tuning)
         self._lock_type = lock_type(ctx.context, append=self._append)
         self._locks = Locks(self._actions, self._lock_type)
-        self._total_bytes: int | None = None
+        self._pace = Pace(None)
+        self._reading: Input | None = None
         if data.get("projections"):
             ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
 
@@ -193,7 +203,9 @@ class Ingestion:
     def _chunks(self, reading: Input) -> Iterator[Chunk]:
         sizes = [item.size for item in reading.source.objects()]
         known = [size for size in sizes if size is not None]
-        self._total_bytes = sum(known) if len(known) == len(sizes) else None
+        self._pace = Pace(sum(known) if len(known) == len(sizes) else None)
+        self._reading = reading
+        reading.transform.keep_raw = self._ledger.bad_rows is not None
         self._ledger.segments_read = reading.segments_read
         self._report()
         for chunk in reading.read(chunk_bytes_for(self._ctx.memory_bytes)):
@@ -211,7 +223,7 @@ class Ingestion:
             rows=rows,
             rejected=stats.unparseable,
             bytes=stats.processedBytes,
-            totalBytes=self._total_bytes,
+            **self._pace.numbers(rows, self._reading.bytes_read if self._reading else 0),
         )
         self._report()
 

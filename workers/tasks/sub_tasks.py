@@ -30,7 +30,7 @@ from workers.parallel import handing
 from workers.parallel.parts import Location, bounds_from_json
 from workers.publish.claims import Appending
 from workers.tasks import jobs
-from workers.tasks.index import REPORT, Ingestion, failing_into
+from workers.tasks.index import REPORT, Ingestion, failing_into, kept_rows
 
 
 class Surrogate:
@@ -119,7 +119,8 @@ def segment_json(built: BuiltSegment, hand: handing.Handing, claimed: DataSegmen
 @contextmanager
 def _split(ctx: TaskContext, partitions: Partitions | None = None) -> Iterator[tuple[Split, dict[str, Any]]]:
     """A split to work on, and its result to fill in; it counts, and the report is final, when the work is done."""
-    ledger = Ledger(Tolerance.from_json(ctx.payload["spec"].get("tuningConfig") or {}), determining=False)
+    tolerance = Tolerance.from_json(ctx.payload["spec"].get("tuningConfig") or {})
+    ledger = Ledger(tolerance, determining=False, bad_rows=kept_rows(ctx))
 
     def report(*, error: str | None = None) -> dict[str, Any]:
         return split_report(ledger, error=error)

@@ -153,6 +153,18 @@ class DelimitedRows:
         values = map(self._dialect.value, self._cells(row))
         return dict(zip(self._names, values, strict=False))
 
+    def text(self, row: int) -> str:
+        """The row as a line that is read as the same cells."""
+        delimiter = self._dialect.delimiter.decode()
+        return delimiter.join(map(self._quoted, self._cells(row)))
+
+    def _quoted(self, cell: bytes | None) -> str:
+        text = "" if cell is None else cell.decode("utf-8", "replace")
+        special = (*self._dialect.delimiter.decode(), '"', "\n", "\r")
+        if self._dialect.quotes and any(char in text for char in special):
+            return '"' + text.replace('"', '""') + '"'
+        return text
+
     def raw(self, row: int) -> dict[str, Any]:
         return self.event(row)
 

@@ -82,6 +82,10 @@ class JsonRows:
                     event[name] = value
         return event
 
+    def text(self, row: int) -> str:
+        """The row as it stands in the file."""
+        return self._texts[row].decode("utf-8", "replace")
+
     def raw(self, row: int) -> Row | None:
         text = self._texts[row].decode("utf-8")
         value, _ = _decoder.raw_decode(text, _after_blanks(text, 0))

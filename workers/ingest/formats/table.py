@@ -27,7 +27,6 @@ from overlord.errors import TaskFailed
 from workers.ingest.formats.base import InputFormat, RawBatch, RawChunk, column
 from workers.ingest.formats.flatten import FlattenSpec
 from workers.ingest.sources import InputObject
-from workers.ingest.sources.ahead import ahead
 from workers.ingest.sources.compression import is_compressed, plain
 
 Row = dict[str, Any]
@@ -205,7 +204,7 @@ class TableFormat(InputFormat):
     def read(
         self, objects: Iterable[InputObject], *, chunk_bytes: int, wanted: Collection[str] | None = None
     ) -> Iterator[RawChunk]:
-        return ahead(self._chunks(objects, chunk_bytes, wanted))
+        return self._chunks(objects, chunk_bytes, wanted)
 
     @abstractmethod
     def tables(self, path: Path, item: InputObject, chunk_bytes: int, needed: Collection[str] | None) -> Iterator[Any]:

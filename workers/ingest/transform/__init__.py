@@ -7,6 +7,7 @@ and marks the row.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from workers.ingest.batch import BadRow, Batch, Chunk
-from workers.ingest.formats.base import RawBatch, RawChunk
+from workers.ingest.formats.base import NotAnObject, RawBatch, RawChunk
 from workers.ingest.java import text_of
 from workers.ingest.transform.numbers import Typed
 from workers.ingest.transform.schema import TIME, Dimension, Schema
@@ -80,6 +81,7 @@ class Transform:
         self.phase = phase
         self._with_dimensions = dimensions
         self._dimensions = {dimension.name: dimension for dimension in self.schema.dimensions}
+        self.keep_raw = False  # whether bad rows shall have their raw text
         self._records = (0, 0)  # files read, good rows of the last one
 
     @property
@@ -197,9 +199,12 @@ class Transform:
         return faults
 
     def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:
-        return [
+        bad = [
             _bad(raw, row, "unparseable", raw.rows.event(row), (self.without_time(raw, row),)) for row in rows.tolist()
         ]
+        if not self.keep_raw:
+            return bad
+        return [replace(each, raw=raw_text(raw, row)) for each, row in zip(bad, rows.tolist(), strict=True)]
 
     def without_time(self, raw: RawBatch, row: int) -> str:
         """What is said of a row that has no readable time."""
@@ -258,6 +263,16 @@ def _dimension(dimension: Dimension, raw: pl.Series | None, rows: int) -> Typed:
     if dimension.reader is not None:
         return dimension.reader.read(raw, rows)
     return Typed(values=string_column(dimension.name, raw, rows, dimension.handling, discovered=dimension.discovered))
+
+
+def raw_text(raw: RawBatch, row: int) -> str:
+    """A row as it was read: its own text, or JSON where the format has none."""
+    try:
+        if (text := getattr(raw.rows, "text", None)) is not None:
+            return str(text(row))
+        return json.dumps(raw.rows.raw(row), ensure_ascii=False, default=str)
+    except NotAnObject as error:
+        return str(error)
 
 
 def _bad(raw: RawBatch, row: int, kind: str, event: dict[str, Any], details: tuple[str, ...]) -> BadRow:
