@@ -1,105 +1,22 @@
-"""A stock Druid 33.0.0 over our Postgres and our deep storage: what we published, it loads and answers from.
-
-`peer/druid.py` brings up Coordinator, Historical and Broker on loopback; its jars come by Maven, once.
-"""
+"""A stock Druid 33.0.0 over our Postgres and our deep storage: what we published, it loads and answers from."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import polars as pl
 import pytest
 
+from .asking import FLIGHTS, LONGS, ROWS, STRINGS, ingest, spec
+
 pytestmark = pytest.mark.druid
-
-HERE = Path(__file__).parent
-LONGS = (
-    "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay",
-    "flight", "air_time", "distance", "hour", "minute",
-)  # fmt: skip
-STRINGS = ("carrier", "tailnum", "origin", "dest")
-BASE = 28080
-ROWS = 336_776
-DAYS = 366  # of 2013 in New York, the last one reaches into 2014 in UTC
-
-
-def call(url, body=None, timeout=60):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        return json.loads(answer.read())
-
-
-def until(ask, timeout_s, what):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            found = ask()
-        except OSError as error:
-            found = None
-            last = error
-        else:
-            last = found
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"{what}: not within {timeout_s} s, last {last}")
-
-
-def spec(datasource, source, schema, text):
-    return {
-        "type": "index_parallel",
-        "spec": {
-            "dataSchema": {"dataSource": datasource, **schema},
-            "ioConfig": {"type": "index_parallel", "inputSource": source, "inputFormat": text},
-            "tuningConfig": {"type": "index_parallel"},
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def overlord(tmp_path_factory):
-    """Our server in a process of its own: its URL, its DSN and its folder."""
-    folder = tmp_path_factory.mktemp("overlord")
-    with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "overlord", "serve", "--port", "0", "--data-dir", str(folder / "data")]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    known = folder / "data" / "server.json"
-    try:
-        until(known.exists, 60, "server.json")
-        server = json.loads(known.read_text())
-        until(lambda: call(server["url"] + "/druid/indexer/v1/isLeader"), 60, "isLeader")
-        yield {**server, "data": folder / "data"}
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def ingest(overlord, task):
-    api = overlord["url"] + "/druid/indexer/v1/task"
-    task_id = call(api, task)["task"]
-
-    def ended():
-        status = call(f"{api}/{task_id}/status")["status"]
-        return status if status["statusCode"] != "RUNNING" else None
-
-    status = until(ended, 120, task_id)
-    assert status["statusCode"] == "SUCCESS", status
 
 
 @pytest.fixture(scope="module")
 def flights(overlord):
     """nycflights13 by day, published by us; the same as polars reads it."""
-    path = HERE / "data" / "nycflights13.csv.gz"
+    path = FLIGHTS
     schema = {
         "timestampSpec": {"column": "time_hour", "format": "iso"},
         "dimensionsSpec": {"dimensions": [*({"type": "long", "name": name} for name in LONGS), *STRINGS]},
@@ -137,30 +54,10 @@ def kinds(overlord):
 
 
 @pytest.fixture(scope="module")
-def sql(overlord, flights, kinds, tmp_path_factory):
-    """Druid SQL of a stock Broker, once its Historical has everything."""
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        pytest.fail("java and mvn are needed; `make test` leaves these tests out")
-    root = tmp_path_factory.mktemp("druid")
-    peer = [sys.executable, str(HERE / "peer" / "druid.py")]
-    where = ["--root", str(root)]
-    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    storage = ["--storage", str(overlord["data"] / "segments"), "--port-base", str(BASE)]
-    subprocess.run([*peer, "fetch"], check=True, env=env)
-    try:
-        subprocess.run([*peer, "up", *where, "--dsn", overlord["dsn"], *storage], check=True, env=env)
-
-        def ask(query):
-            return call(f"http://127.0.0.1:{BASE + 5}/druid/v2/sql", {"query": query, "resultFormat": "array"})
-
-        def loaded():
-            rows = ask("SELECT COUNT(*) FROM sys.segments WHERE is_available = 1")
-            return rows == [[DAYS + 1]]
-
-        until(loaded, 150, "all segments on the Historical")
-        yield ask
-    finally:
-        subprocess.run([*peer, "down", *where], env=env)
+def sql(flights, kinds, loaded):
+    """Druid SQL, once the Historical has everything."""
+    loaded("kinds")
+    return loaded("flights")
 
 
 def test_all_rows_are_there(sql, flights):
