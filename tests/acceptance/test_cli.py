@@ -145,7 +145,7 @@ def test_bad_rows_and_progress_of_a_task_can_be_asked_for(ask, server):
     assert row["raw"] == "not json" and row["file"] == "inline"
     assert ask("bad-rows", "bad", "--raw").stdout == b"not json\n"
     assert ask("bad-rows", "first").returncode == 1
-    told = server.get("/druid/indexer/v1/task/bad/progress").json()
+    told = server.get("/task/bad/progress").json()
     assert (told["task"], told["state"], told["timeLeftMs"]) == ("bad", "SUCCESS", None)
-    assert server.get("/druid/indexer/v1/task/nobody/progress").status_code == 404
-    assert server.get("/druid/indexer/v1/task/nobody/badRows").status_code == 404
+    assert server.get("/task/nobody/progress").status_code == 404
+    assert server.get("/task/nobody/badRows").status_code == 404
