@@ -111,6 +111,6 @@ ORDER BY created_date, id LIMIT 1
 
 -- progress --
 -- How far a task is, by its worker's last sign of life; of a task that is not ours only whether it is active.
-SELECT t.active, CASE WHEN t.active THEN coalesce(o.state, 'WAITING') ELSE t.status_payload::jsonb->>'status' END AS state,
+SELECT t.active, CASE WHEN t.active THEN coalesce(o.state, 'WAITING') ELSE convert_from(t.status_payload, 'UTF8')::jsonb->>'status' END AS state,
   o.progress, (extract(epoch FROM now() - o.heartbeat_at) * 1000)::bigint AS told_ms_ago
 FROM {tasks} t LEFT JOIN {ovl_tasks} o ON o.id = t.id WHERE t.id = %(id)s
