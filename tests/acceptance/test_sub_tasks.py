@@ -126,6 +126,7 @@ def test_each_way_publishes_every_row_once_and_leaves_nothing_else(tmp_path, par
         server.clean_up()
 
 
+@pytest.mark.long
 def test_appended_segments_join_those_that_are_there(tmp_path):
     server = started(tmp_path)
     try:
@@ -169,6 +170,7 @@ def test_wherever_they_are_killed_the_rows_are_published_once(tmp_path, partitio
         server.clean_up()
 
 
+@pytest.mark.long
 def test_a_parent_that_dies_after_its_push_can_push_again(tmp_path):
     server = started(tmp_path, f"after_push@{tmp_path / 'once'}")
     try:
@@ -192,6 +194,7 @@ def test_a_parent_that_dies_for_good_takes_all_along(tmp_path):
         server.clean_up()
 
 
+@pytest.mark.long
 def test_a_split_that_fails_as_often_as_it_may_fails_its_parent(tmp_path):
     server = started(tmp_path, "before_result")
     try:
@@ -281,6 +284,7 @@ def test_parents_leave_a_slot_for_their_sub_tasks(tmp_path):
         server.clean_up()
 
 
+@pytest.mark.long
 def test_with_one_slot_a_parent_does_all_by_itself(tmp_path):
     server = started(tmp_path, workers=1)
     try:
@@ -292,6 +296,7 @@ def test_with_one_slot_a_parent_does_all_by_itself(tmp_path):
         server.clean_up()
 
 
+@pytest.mark.long
 def test_a_killed_server_finds_its_parents_and_sub_tasks_again(tmp_path):
     server = started(tmp_path, f"after_submit_commit@{tmp_path / 'never'}")
     try:
