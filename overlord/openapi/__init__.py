@@ -12,11 +12,13 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
-from overlord.openapi import cluster, supervisors, tasks, workers
+from overlord.openapi import chat, cluster, supervisors, tasks, workers
 from overlord.openapi.base import FAULT, Route, Schema, nothing
 from overlord.openapi.shapes import SHAPES
 
-ROUTES: dict[str, Route] = {**tasks.ROUTES, **cluster.ROUTES, **supervisors.ROUTES, **workers.ROUTES}
+ROUTES: dict[str, Route] = {
+    **tasks.ROUTES, **chat.ROUTES, **cluster.ROUTES, **supervisors.ROUTES, **workers.ROUTES,
+}  # fmt: skip
 
 ANYWHERE = frozenset({"leader", "status", "metrics", "openapi"})  # blueprints that every server answers for itself
 ATTEMPT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}

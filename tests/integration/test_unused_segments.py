@@ -265,8 +265,8 @@ def test_a_folder_that_is_no_segments_is_not_deleted(world):
 
 
 def test_an_unknown_deep_storage_is_told_before_rows_go(world):
-    world.segment(1, load_spec={"type": "s3_zip", "bucket": "b", "key": "k"})
-    with pytest.raises(TaskFailed, match=r"Unknown loader type\[s3_zip\]"):
+    world.segment(1, load_spec={"type": "hdfs", "path": "p"})
+    with pytest.raises(TaskFailed, match=r"Unknown loader type\[hdfs\]"):
         world.run("kill")
     assert len(world.rows()) == 1
 
