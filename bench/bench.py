@@ -13,7 +13,9 @@ Cases
   drain       --k noop tasks at once, until all have ended: tasks a second
   list        completeTasks; tasks?state=complete&max=100; tasks?datasource=: to the last byte, median of five
   ingest      index_parallel over a generated file (--rows --format --merge --no-rollup): rows a second, POST to
-              SUCCESS, CPU of the whole machine meanwhile (so keep it quiet)
+              SUCCESS, CPU of the whole machine meanwhile (so keep it quiet); with --pids the highest PSS of what the
+              servers started for it, with --dsn the size of its segments
+  compact     the same rows by hour, then a compact task to one day: the figures of the latter
   nycflights  index_parallel by day over --flights, nycflights13 as CSV: POST to SUCCESS, rows a second, ms a segment
   allocate    segmentAllocate actions of one task: actions a second
   start       from running --start (--start-vs) to isLeader 200; the server must not run yet, and is ended after
@@ -22,7 +24,7 @@ Cases
 `submit` leaves cancelled tasks behind, which a stock Overlord may still give to its workers: run it last.
 `list` wants history: `fill` puts ended tasks into a metadata store, so do that to both.
 A local file has to lie where the servers' workers can read it.
-Needs requests, and psycopg for `fill`.
+Needs requests, psycopg for `fill` and --dsn, polars for --format parquet.
 """
 
 from __future__ import annotations
@@ -57,9 +59,11 @@ NOOP_CONTEXT = {"forceTimeChunkLock": True, "useLineageBasedSegmentAllocation": 
 class Overlord:
     """One server under test. Every thread keeps a connection of its own."""
 
-    def __init__(self, url: str, start: str | None, pids: str | None) -> None:
+    def __init__(self, url: str, start: str | None, pids: str | None, dsn: str | None, datasource: str | None) -> None:
         self.root = url.rstrip("/")
+        self.datasource = datasource
         self.start_command = start
+        self.dsn = dsn
         self.pids = [int(pid) for pid in (pids or "").split(",") if pid]
         self._own = threading.local()
 
@@ -258,10 +262,56 @@ def machine_cpu_s() -> float:
 
 def ingest(server: Overlord, options: argparse.Namespace) -> Figures:
     options.data.mkdir(parents=True, exist_ok=True)
-    path = (options.data / f"rows_{options.rows}{'_merge' * options.merge}.{options.format}").resolve()
-    make_rows(path, options.rows, as_csv=options.format == "csv", merge=options.merge)
-    schema = {
-        "dataSource": named("ingest"),
+    path = generated(options)
+    schema = rows_schema(server.datasource or named("ingest"))
+    granularity = {
+        "segmentGranularity": "DAY",
+        "queryGranularity": "HOUR" if options.rollup else "NONE",
+        "rollup": options.rollup,
+        "intervals": ["2024-01-01/2024-01-02"],
+    }
+    task = spec(schema, path, TEXTS[options.format], granularity)
+    return timed(server, task, f"ingest_{options.format}", options.rows)
+
+
+def compact(server: Overlord, options: argparse.Namespace) -> Figures:
+    schema = rows_schema(named("compact"))
+    hours = {"segmentGranularity": "HOUR", "queryGranularity": "NONE", "rollup": True, "intervals": [DAY_OF_ROWS]}
+    server.succeed(server.post("/task", spec(schema, generated(options), TEXTS[options.format], hours))["task"])
+    task = {
+        "type": "compact",
+        "dataSource": schema["dataSource"],
+        "ioConfig": {"type": "compact", "inputSpec": {"type": "interval", "interval": DAY_OF_ROWS}},
+        "granularitySpec": {"segmentGranularity": "DAY"},
+        "tuningConfig": {"type": "index_parallel", "maxNumConcurrentSubTasks": 1},
+    }
+    return timed(server, task, "compact", options.rows)
+
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "json": {"type": "json"},
+    "csv": {"type": "csv", "findColumnsFromHeader": True},
+    "parquet": {"type": "parquet"},
+}
+DAY_OF_ROWS = "2024-01-01/2024-01-02"
+
+
+def generated(options: argparse.Namespace) -> Path:
+    """The file of rows that the options ask for."""
+    options.data.mkdir(parents=True, exist_ok=True)
+    stem = options.data.resolve() / f"rows_{options.rows}{'_merge' * options.merge}"
+    text = stem.with_suffix(".json" if options.format == "json" else ".csv")
+    make_rows(text, options.rows, as_csv=options.format != "json", merge=options.merge)
+    if options.format == "parquet" and not stem.with_suffix(".parquet").exists():
+        import polars as pl
+
+        pl.read_csv(text).write_parquet(stem.with_suffix(".parquet"))
+    return stem.with_suffix(f".{options.format}")
+
+
+def rows_schema(datasource: str) -> dict[str, Any]:
+    return {
+        "dataSource": datasource,
         "timestampSpec": {"column": "ts", "format": "iso"},
         "dimensionsSpec": {"dimensions": [f"d{number}" for number in range(5)]},
         "metricsSpec": [
@@ -271,18 +321,56 @@ def ingest(server: Overlord, options: argparse.Namespace) -> Figures:
             {"type": "doubleSum", "name": "m2", "fieldName": "m2"},
         ],
     }
-    granularity = {
-        "segmentGranularity": "DAY",
-        "queryGranularity": "HOUR" if options.rollup else "NONE",
-        "rollup": options.rollup,
-        "intervals": ["2024-01-01/2024-01-02"],
-    }
-    text = {"type": "csv", "findColumnsFromHeader": True} if options.format == "csv" else {"type": "json"}
-    begun, cpu = time.perf_counter(), machine_cpu_s()
-    server.succeed(server.post("/task", spec(schema, path, text, granularity))["task"], every_s=0.05)
-    wall, cpu = time.perf_counter() - begun, machine_cpu_s() - cpu
-    name = f"ingest_{options.format}"
-    return {f"{name}_rows_per_s": options.rows / wall, f"{name}_s": wall, f"{name}_cpu_s": cpu}
+
+
+def timed(server: Overlord, task: dict[str, Any], name: str, rows: int) -> Figures:
+    """Run a task of so many rows."""
+    with Footprint(server.pids) as footprint:
+        begun, cpu = time.perf_counter(), machine_cpu_s()
+        task_id = server.post("/task", task)["task"]
+        server.succeed(task_id, every_s=0.05)
+        wall, cpu = time.perf_counter() - begun, machine_cpu_s() - cpu
+    figures = {f"{name}_rows_per_s": rows / wall, f"{name}_s": wall, f"{name}_cpu_s": cpu}
+    if server.pids:
+        figures[f"{name}_peak_pss_mb"] = footprint.peak_kb / 1024
+    if server.dsn:
+        datasource = task.get("dataSource") or task["spec"]["dataSchema"]["dataSource"]
+        figures[f"{name}_segments_mb"] = segment_bytes(server.dsn, datasource) / 1e6
+    return figures
+
+
+def segment_bytes(dsn: str, datasource: str) -> int:
+    """Size of a datasource's used segments."""
+    import psycopg
+
+    text = "SELECT payload FROM druid_segments WHERE datasource = %s AND used"
+    with psycopg.connect(dsn) as db:
+        return sum(json.loads(bytes(payload))["size"] for (payload,) in db.execute(text, (datasource,)))
+
+
+class Footprint:
+    """The highest PSS of the processes that some others have started since."""
+
+    def __init__(self, roots: list[int]) -> None:
+        self._roots = roots
+        self._before = family(roots)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.peak_kb = 0
+
+    def __enter__(self) -> Footprint:
+        if self._roots:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._roots:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.2):
+            self.peak_kb = max(self.peak_kb, sum(map(pss_kb, family(self._roots) - self._before)))
 
 
 def nycflights(server: Overlord, options: argparse.Namespace) -> Figures:
@@ -426,6 +514,7 @@ CASES: dict[str, Callable[[Overlord, argparse.Namespace], Figures]] = {
     "drain": drain,
     "list": listing,
     "ingest": ingest,
+    "compact": compact,
     "nycflights": nycflights,
     "allocate": allocate,
     "start": start,
@@ -445,7 +534,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--allocations", type=int, default=500)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--format", choices=["json", "csv"], default="json")
+    parser.add_argument("--format", choices=list(TEXTS), default="json")
+    parser.add_argument("--datasource", help="ingest: name of what is made; a new one each time unless given")
+    parser.add_argument("--datasource-vs", help="ingest: the same of the other one")
     parser.add_argument("--merge", action="store_true", help="ingest: rows that fold about ten to one")
     parser.add_argument("--no-rollup", dest="rollup", action="store_false")
     parser.add_argument("--data", type=Path, default=Path("bench-data"), help="ingest: folder of generated files")
@@ -454,7 +545,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--start-vs", help="start: the same of the other one")
     parser.add_argument("--pids", help="idle: processes, comma separated; their children count with them")
     parser.add_argument("--pids-vs", help="idle: the same of the other one")
-    parser.add_argument("--dsn", help="fill: the metadata store")
+    parser.add_argument("--dsn", help="fill, ingest, compact: the metadata store")
+    parser.add_argument("--dsn-vs", help="ingest, compact: the same of the other one")
     parser.add_argument("--tasks", type=int, default=100_000, help="fill: rows")
     options = parser.parse_args()
     if "fill" in options.cases:
@@ -485,9 +577,9 @@ def main() -> int:
     if options.cases == ["fill"]:
         fill(options.dsn, options.tasks)
         return 0
-    servers = {"base": Overlord(options.base, options.start, options.pids)}
+    servers = {"base": Overlord(options.base, options.start, options.pids, options.dsn, options.datasource)}
     if options.vs:
-        servers["vs"] = Overlord(options.vs, options.start_vs, options.pids_vs)
+        servers["vs"] = Overlord(options.vs, options.start_vs, options.pids_vs, options.dsn_vs, options.datasource_vs)
     figures: dict[str, dict[str, list[float]]] = {side: {} for side in servers}
     for _ in range(options.rounds):
         for case in options.cases:

@@ -13,6 +13,7 @@ from workers.ingest.counting import BytesRead
 from workers.ingest.formats import InputFormat, input_formats
 from workers.ingest.formats.base import RawChunk
 from workers.ingest.formats.table import TableFormat
+from workers.ingest.formats.text import LineFormat
 from workers.ingest.sources import Access, InputObject, InputSource, RowSource, input_sources
 from workers.ingest.sources.ahead import ahead
 from workers.ingest.system_fields import with_system_fields
@@ -71,12 +72,16 @@ class Input:
 
     def read(self, chunk_bytes: int) -> Iterator[Chunk]:
         """All rows, typed. Reading and parsing go on in threads while a chunk is worked on."""
-        with closing(ahead(self._raw(chunk_bytes))) as chunks:
-            for chunk in chunks:
+        raw = self._raw(chunk_bytes)
+        if not isinstance(self.format, LineFormat):  # those have a thread of their own
+            for chunk in raw:
                 if isinstance(self.format, TableFormat):  # which does not read files as streams
                     self._table_bytes += chunk.bytes
                     self._read.count = max(self._read.count, self._table_bytes)
                 yield self.transform.apply(chunk)
+            return
+        with closing(ahead(raw)) as chunks:
+            yield from map(self.transform.apply, chunks)
 
     @property
     def segments_read(self) -> int | None:
