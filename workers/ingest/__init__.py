@@ -23,8 +23,9 @@ __all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed"]
 
 MOST_CHUNK_BYTES = 8 << 20
 FEWEST_CHUNK_BYTES = 256 << 10
-# At the peak of a chunk there are about four blocks of its size, its raw columns and its typed ones.
-MEMORY_PER_CHUNK_BYTE = 64
+# At the peak there are about four blocks of a chunk's size, raw columns of three chunks (parsing runs ahead) and the
+# typed ones of one.
+MEMORY_PER_CHUNK_BYTE = 96
 
 
 class Input:

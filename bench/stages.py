@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Where an ingestion's CPU time goes, stage by stage, beside what the library underneath takes for the same alone.
+
+    stages.py FILE [--no-rollup] [--memory BYTES]
+
+FILE is one that `bench.py ingest` made. The work is done in this process without threads of ours, so that CPU seconds
+can be told apart; polars keeps its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import lz4.block
+import msgspec
+import numpy as np
+import polars as pl
+from pyroaring import BitMap
+
+from bench import DAY_OF_ROWS, TEXTS, rows_schema, spec
+from overlord.model.granularity import Granularity
+from overlord.model.interval import Interval
+from workers import ingest
+from workers.ingest import Input, building, chunk_bytes_for
+from workers.ingest.building import builder, merge
+from workers.ingest.formats import delimited, json, table
+from workers.ingest.partition import partitioning
+from workers.ingest.sources import ahead
+from workers.ingest.transform import Transform
+from workers.segment import roaring, write_columns, writer
+
+spent: Counter[str] = Counter()
+_inside: list[list[float]] = []
+
+
+def measured(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its CPU time booked on `stage`; what stages within it take is not its own."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        begun = time.process_time()
+        _inside.append([0.0])
+        try:
+            return work(*args, **kwargs)
+        finally:
+            whole = time.process_time() - begun
+            (within,) = _inside.pop()
+            spent[stage] += whole - within
+            if _inside:
+                _inside[-1][0] += whole
+
+    return run
+
+
+def drawn(stage: str, items: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """The same for an iterator."""
+
+    def run(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        step = measured(stage, lambda iterator: next(iterator, None))
+        iterator = items(*args, **kwargs)
+        while (item := step(iterator)) is not None:
+            yield item
+
+    return run
+
+
+STAGES: list[tuple[Any, str, str]] = [
+    (ahead, "_fill", "read"),
+    (delimited.DelimitedReader, "parse", "parse"),
+    (json.JsonReader, "parse", "parse"),
+    (Transform, "apply", "transform"),
+    (builder, "encode", "dictionary"),
+    (builder, "stack", "dictionary"),
+    (builder, "sort", "sort and roll up"),
+    (builder, "roll_up", "sort and roll up"),
+    (builder, "spill", "spill and merge"),
+    (builder, "merge_runs", "spill and merge"),
+    (merge, "sort", "sort and roll up"),
+    (merge, "roll_up", "sort and roll up"),
+    (write_columns, "write_dictionary", "dictionary"),
+    (write_columns, "_write_index", "bitmaps"),
+    (roaring, "group_rows", "bitmaps"),
+    (write_columns, "_write_blocks", "ids and numbers"),
+]
+
+
+def instrument() -> None:
+    for owner, name, stage in STAGES:
+        setattr(owner, name, measured(stage, getattr(owner, name)))
+    table.TableFormat._chunks = drawn("parse", table.TableFormat._chunks)  # type: ignore[method-assign]
+    for module in (ahead, ingest, table):
+        module.ahead = iter  # type: ignore[attr-defined]
+    write_columns_codec = writer._codec
+
+    def codec(name: str, level: int) -> write_columns.Codec:
+        made = write_columns_codec(name, level)
+        return write_columns.Codec(id=made.id, compress=measured("compress", made.compress))
+
+    writer._codec = codec
+
+
+def run(path: Path, *, rollup: bool, memory: int, scratch: Path) -> int:
+    granularity = {
+        "segmentGranularity": "DAY",
+        "queryGranularity": "HOUR" if rollup else "NONE",
+        "rollup": rollup,
+        "intervals": [DAY_OF_ROWS],
+    }
+    task = spec(rows_schema("stages"), path, TEXTS[path.suffix[1:]], granularity)["spec"]
+    made = building.SegmentBuilder(
+        building.BuildSchema.from_spec(task, {}),
+        building.Buckets(Granularity.parse("DAY"), [Interval.parse(DAY_OF_ROWS)]),
+        partitioning({}),
+        scratch=scratch,
+        limits=building.Limits.of({}, memory),
+    )
+    for chunk in Input(task, {}).read(chunk_bytes_for(memory)):
+        made.add(chunk.batch)
+    return sum(segment.size for segment in made.finish())
+
+
+def alone(path: Path, *, rollup: bool, scratch: Path) -> dict[str, float]:
+    """CPU seconds of the libraries for about the same work, each once over all rows."""
+    out: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        begun = time.process_time()
+        made = work()
+        out[stage] = out.get(stage, 0.0) + time.process_time() - begun
+        return made
+
+    data = timed("read", path.read_bytes)
+    if path.suffix == ".json":
+        row = msgspec.defstruct("Row", [(n, Any, None) for n in ("ts", "d0", "d1", "d2", "d3", "d4", "m0", "m1", "m2")])
+        decode = msgspec.json.Decoder(row).decode
+        timed("parse (msgspec, rows only)", lambda: sum(decode(line) is None for line in data.splitlines()))
+        frame = timed("parse (polars, read_ndjson)", lambda: pl.read_ndjson(data))
+    elif path.suffix == ".csv":
+        frame = timed("parse (polars, read_csv)", lambda: pl.read_csv(data))
+    else:
+        frame = timed("parse (polars, read_parquet)", lambda: pl.read_parquet(path))
+    times = timed("transform (polars, to_datetime)", lambda: frame["ts"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    names = ["d0", "d1", "d2", "d3", "d4"]
+    coded = timed("dictionary (polars, Categorical)", lambda: frame.select(pl.col(names).cast(pl.Categorical)))
+    whole = coded.with_columns(frame.select("m0", "m1", "m2")).with_columns(
+        times.dt.truncate("1h") if rollup else times
+    )
+    keys = ["ts", *names]
+    if rollup:
+        sums = [pl.len().alias("count"), pl.sum("m0"), pl.max("m1"), pl.sum("m2")]
+        timed("sort and roll up (polars, group_by and sort)", lambda: whole.group_by(keys).agg(sums).sort(keys))
+    else:
+        timed("sort and roll up (polars, sort)", lambda: whole.sort(keys))
+    ids = [coded[name].to_physical().to_numpy() for name in names]
+    blocks = [np.ascontiguousarray(column).tobytes() for column in (*ids, *(frame[m].to_numpy() for m in ("m0", "m2")))]
+    packed = timed(
+        "compress (lz4)",
+        lambda: [lz4.block.compress(b[i : i + 65536]) for b in blocks for i in range(0, len(b), 65536)],
+    )
+    order = [np.argsort(column, kind="stable").astype(np.uint32) for column in ids]
+    cuts = [np.cumsum(np.bincount(column)) for column in ids]
+    timed(
+        "bitmaps (pyroaring, rows sorted already)",
+        lambda: [BitMap(p).serialize() for o, c in zip(order, cuts, strict=True) for p in np.split(o, c)],
+    )
+    timed("write (file)", lambda: (scratch / "written").write_bytes(b"".join(packed)))
+    return out
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--no-rollup", dest="rollup", action="store_false")
+    parser.add_argument("--memory", type=int, default=4 << 30)
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(dir=options.file.parent))
+    try:
+        libraries = alone(options.file.resolve(), rollup=options.rollup, scratch=scratch)
+        instrument()
+        begun, wall = time.process_time(), time.perf_counter()
+        size = run(options.file.resolve(), rollup=options.rollup, memory=options.memory, scratch=scratch)
+        cpu, wall = time.process_time() - begun, time.perf_counter() - wall
+    finally:
+        shutil.rmtree(scratch)
+    for stage, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"{stage:52}{seconds:8.2f}")
+    print(f"{'the rest':52}{cpu - sum(spent.values()):8.2f}")
+    print(f"{'all, CPU seconds':52}{cpu:8.2f}   {wall:.2f} s without threads, {size / 1e6:.1f} MB of segments")
+    print("libraries alone")
+    for stage, seconds in libraries.items():
+        print(f"  {stage:50}{seconds:8.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
