@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Where an ingestion's CPU time goes, stage by stage, beside what the library underneath takes for the same alone.
 
-    stages.py FILE [--no-rollup] [--memory BYTES]
+    stages.py FILE [--no-rollup] [--memory BYTES] [--lz4-level N]
 
 FILE is one that `bench.py ingest` made. The work is done in this process without threads of ours, so that CPU seconds
 can be told apart; polars keeps its own.
@@ -108,7 +108,7 @@ def instrument() -> None:
     writer._codec = codec
 
 
-def run(path: Path, *, rollup: bool, memory: int, scratch: Path) -> int:
+def run(path: Path, *, rollup: bool, memory: int, lz4_level: int, scratch: Path) -> int:
     granularity = {
         "segmentGranularity": "DAY",
         "queryGranularity": "HOUR" if rollup else "NONE",
@@ -117,7 +117,7 @@ def run(path: Path, *, rollup: bool, memory: int, scratch: Path) -> int:
     }
     task = spec(rows_schema("stages"), path, TEXTS[path.suffix[1:]], granularity)["spec"]
     made = building.SegmentBuilder(
-        building.BuildSchema.from_spec(task, {}),
+        building.BuildSchema.from_spec(task, {}, {"ovl.segment.lz4Level": lz4_level}),
         building.Buckets(Granularity.parse("DAY"), [Interval.parse(DAY_OF_ROWS)]),
         partitioning({}),
         scratch=scratch,
@@ -181,13 +181,20 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--no-rollup", dest="rollup", action="store_false")
     parser.add_argument("--memory", type=int, default=4 << 30)
+    parser.add_argument("--lz4-level", type=int, default=3)
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(dir=options.file.parent))
     try:
         libraries = alone(options.file.resolve(), rollup=options.rollup, scratch=scratch)
         instrument()
         begun, wall = time.process_time(), time.perf_counter()
-        size = run(options.file.resolve(), rollup=options.rollup, memory=options.memory, scratch=scratch)
+        size = run(
+            options.file.resolve(),
+            rollup=options.rollup,
+            memory=options.memory,
+            lz4_level=options.lz4_level,
+            scratch=scratch,
+        )
         cpu, wall = time.process_time() - begun, time.perf_counter() - wall
     finally:
         shutil.rmtree(scratch)
