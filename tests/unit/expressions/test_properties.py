@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.expressions import Expression
@@ -55,7 +55,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(expressions, rows)
 @example("(s == s)", [{"i": None, "d": None, "s": "x", "t": 0, "b": None, "none": None}])
 @example("(d == d)", [{"i": None, "d": math.nan, "s": "x", "t": 0, "b": None, "none": None}])
