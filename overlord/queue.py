@@ -385,6 +385,12 @@ class TaskQueue:
         with self._db.transaction() as tx:
             return store.heartbeat(tx, task_id, attempt, token, progress)
 
+    def worker_listens(self, task_id: str, attempt: int, token: str, place: dict[str, Any]) -> bool:
+        """Where a worker can be spoken to; False when it is not wanted any more."""
+        self._leading()
+        with self._db.transaction() as tx:
+            return store.chat_at(tx, task_id, attempt, token, place)
+
     def is_attempt(self, task_id: str, attempt: int, token: str) -> bool:
         """Whether that is the attempt that runs, and its token."""
         self._leading()

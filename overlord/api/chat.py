@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
-from overlord.api.wire import JSON, answer, raw, services
+from overlord.api.wire import JSON, answer, raw, services, waiting
+from overlord.chat import ask
 from overlord.errors import BareText, NoBody, NotFound
 from overlord.model.subtasks import is_parent
 from overlord.store import listing
@@ -22,6 +23,8 @@ FILE = "subtasks.json"
 SEQUENTIAL = "task is running in the sequential mode"
 NOT_YET = "task is not running yet"
 _TALKING = ("index", "index_parallel")
+STREAMING = "index_kafka"
+_ASK_S = 10.0
 
 
 @bp.get("/mode")
@@ -99,6 +102,8 @@ def history(task_id: str, spec_id: str) -> Response:
 @bp.get("/rowStats")
 def row_stats(task_id: str) -> Response:
     """Counts of rows so far."""
+    if _streams(task_id):
+        return _told(task_id, "GET", "rowStats")
     payload = _payload(task_id)
     stats = _live(task_id).get("rowStats", {})
     return answer(stats if _is_parallel(payload) else {"totals": stats})
@@ -107,6 +112,8 @@ def row_stats(task_id: str) -> Response:
 @bp.get("/unparseableEvents")
 def unparseable_events(task_id: str) -> Response:
     """Rows that could not be read, as far as they are kept."""
+    if _streams(task_id):
+        return _told(task_id, "GET", "unparseableEvents")
     _payload(task_id)
     return answer(_live(task_id).get("unparseableEvents", {}))
 
@@ -114,9 +121,55 @@ def unparseable_events(task_id: str) -> Response:
 @bp.get("/liveReports")
 def live_reports(task_id: str) -> Response:
     """The report so far."""
+    if _streams(task_id):
+        return _told(task_id, "GET", "liveReports")
     _payload(task_id)
     report = services().logs.report(task_id)
     return raw(report if report is not None else b"{}")
+
+
+# ---------------------------------------------------------------- tasks that read a stream
+
+
+@bp.get("/status", endpoint="stream_status", defaults={"what": "status"})
+@bp.get("/offsets/current", endpoint="current_offsets", defaults={"what": "offsets/current"})
+@bp.get("/offsets/end", endpoint="end_offsets", defaults={"what": "offsets/end"})
+@bp.get("/checkpoints", endpoint="checkpoints", defaults={"what": "checkpoints"})
+@bp.get("/time/start", endpoint="start_time", defaults={"what": "time/start"})
+def look(task_id: str, what: str) -> Response:
+    """What the task says of itself."""
+    _require_stream(task_id)
+    return _told(task_id, "GET", what)
+
+
+@bp.post("/offsets/end", endpoint="set_end_offsets", defaults={"what": "offsets/end"})
+@bp.post("/pause", endpoint="pause", defaults={"what": "pause"})
+@bp.post("/resume", endpoint="resume", defaults={"what": "resume"})
+@bp.post("/stop", endpoint="stop", defaults={"what": "stop"})
+def steer(task_id: str, what: str) -> Response:
+    """Pause the task, let it go on, say where it ends, or end it without a publish."""
+    _require_stream(task_id)
+    return _told(task_id, "POST", what)
+
+
+def _streams(task_id: str) -> bool:
+    with services().db.transaction() as tx:
+        row = store.task(tx, task_id)
+    return row is not None and row["type"] == STREAMING and row["state"] == "RUNNING"
+
+
+def _require_stream(task_id: str) -> None:
+    if not _streams(task_id):
+        raise NotFound(f"Can't find chatHandler for handler[{task_id}]")
+
+
+def _told(task_id: str, method: str, what: str) -> Response:
+    """Ask the worker, and pass on what it says."""
+    query = request.query_string.decode("ascii", "replace")
+    path = f"{what}?{query}" if query else what
+    with waiting().permit():
+        status, body = ask(services().db, task_id, method, path, request.get_data(cache=False), timeout_s=_ASK_S)
+    return raw(body, status)
 
 
 def _payload(task_id: str) -> dict[str, Any]:

@@ -56,6 +56,21 @@ def heartbeat(task_id: str, attempt: int) -> Response:
     return answer({"attempt": attempt})
 
 
+@bp.post("/chat")
+def chat(task_id: str, attempt: int) -> Response:
+    """Where the worker listens to what it is told."""
+    told = json_object("'host', 'port' and 'password'")
+    place = {name: told.get(name) for name in ("host", "port", "password")}
+    if (
+        not isinstance(place["host"], str)
+        or not isinstance(place["port"], int)
+        or not isinstance(place["password"], str)
+    ):
+        raise BadRequest("A place has host, port and password", where="host")
+    _wanted(services().queue.worker_listens(task_id, attempt, _token(), place), task_id, attempt)
+    return answer({"attempt": attempt})
+
+
 @bp.post("/log")
 def log(task_id: str, attempt: int) -> Response:
     """More of the log, from a worker that does not share a disk with us."""

@@ -24,6 +24,7 @@ ROUTES: dict[str, Route] = {
     "worker_routes.heartbeat": _route(
         Body(schema={"type": "object", "properties": {"progress": {"type": ["object", "null"]}}})
     ),
+    "worker_routes.chat": _route(Body(schema=shape(host=STRING, port={"type": "integer"}, password=STRING))),
     "worker_routes.log": _route(BYTES, empty=True),
     "worker_routes.report": _route(BYTES, empty=True),
     "worker_routes.end": _route(Body(schema=shape(status={"enum": ["SUCCESS", "FAILED"]}))),

@@ -68,3 +68,19 @@ def ended_state(tx: Transaction, task_id: str) -> str | None:
     """SUCCESS or FAILED; None while it goes on, or if it is gone."""
     row = tx.one("supervisors.ended_state", id=task_id)
     return None if row is None else str(row["state"])
+
+
+def forget_offsets(tx: Transaction, datasource: str) -> None:
+    """Delete how far a stream was published."""
+    tx.run("supervisors.forget_offsets", datasource=datasource)
+
+
+def stream_tasks(tx: Transaction, datasource: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Id, state and payload of the unfinished index_kafka tasks of a datasource."""
+    rows = tx.all("supervisors.stream_tasks", datasource=datasource)
+    return [(row["id"], row["state"], orjson.loads(bytes(row["payload"]))) for row in rows]
+
+
+def states(tx: Transaction, ids: list[str]) -> dict[str, str]:
+    """State of each of these tasks that there is."""
+    return {row["id"]: row["state"] for row in tx.all("supervisors.states", ids=ids)}

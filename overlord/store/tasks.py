@@ -223,6 +223,18 @@ def heartbeat(tx: Transaction, task_id: str, attempt: int, token: str, progress:
     return row is not None
 
 
+def chat_at(tx: Transaction, task_id: str, attempt: int, token: str, place: Row) -> bool:
+    """Where the worker listens; False when it is not the attempt that runs."""
+    row = tx.one("queue.chat_at", id=task_id, attempt=attempt, token=token, chat=_jsonb(place))
+    return row is not None
+
+
+def chat_of(tx: Transaction, task_id: str) -> Row | None:
+    """Where the worker of a running task listens: host, port, password; None if it does not, or not yet."""
+    row = tx.one("queue.chat_of", id=task_id)
+    return None if row is None else row["chat"]
+
+
 def identify(tx: Transaction, task_id: str, attempt: int, identity: Row, location: Location) -> None:
     """Fill in what a worker could not tell before its Overlord died."""
     tx.run(

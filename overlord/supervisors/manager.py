@@ -203,7 +203,7 @@ class SupervisorManager:
 
     def reset_datasource(self, datasource: str, metadata: Mapping[str, Any] | None) -> bool:
         """Forget offsets that a task could not read; False if no supervisor took it."""
-        found = self.find(datasource)
+        found = self._streaming(datasource)
         if found is None:
             return False
         try:
@@ -215,7 +215,7 @@ class SupervisorManager:
 
     def checkpoint(self, supervisor_id: str, group_id: int, metadata: Mapping[str, Any]) -> bool:
         """Pass on that a task group has come to the end of a sequence; False if no supervisor took it."""
-        found = self.find(supervisor_id)
+        found = self._streaming(supervisor_id)
         if found is None:
             return False
         try:
@@ -224,6 +224,13 @@ class SupervisorManager:
             _log.warning("supervisor[%s] took no checkpoint: %s", supervisor_id, error.message)
             return False
         return True
+
+    def _streaming(self, name: str) -> Supervisor | None:
+        """By its id; or, as tasks know only that, by its datasource."""
+        found = self.find(name)
+        if found is not None:
+            return found
+        return next((each for each in self.all() if each.spec.type == "kafka" and name in each.spec.datasources), None)
 
     # ---- inside ----
 

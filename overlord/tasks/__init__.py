@@ -11,5 +11,5 @@ from overlord.tasks.base import ByItsSegments, TaskType, task_types
 
 __all__ = ["ByItsSegments", "TaskType", "task_types"]
 
-for _module in ("noop", "index", "unused", "compact", "subtasks"):
+for _module in ("noop", "index", "unused", "compact", "subtasks", "kafka"):
     importlib.import_module(f"overlord.tasks.{_module}")

@@ -84,6 +84,7 @@ WITH fence AS (
     host = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.host END,
     port = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.port END,
     tls_port = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') AND %(event)s::text <> 'started' THEN t.tls_port END,
+    chat = CASE WHEN %(to)s::text = 'RUNNING' AND %(event)s::text <> 'started' THEN t.chat END,
     progress = CASE WHEN %(to)s::text NOT IN ('WAITING', 'PENDING') THEN t.progress END,
     heartbeat_at = CASE WHEN %(to)s::text = 'RUNNING' THEN now() ELSE t.heartbeat_at END,
     blocked_by = NULL,
@@ -141,6 +142,15 @@ RETURNING id
 UPDATE {ovl_tasks} SET heartbeat_at = now(), progress = coalesce(%(progress)s::jsonb, progress)
 WHERE id = %(id)s AND attempt = %(attempt)s AND token = %(token)s AND state = 'RUNNING'
 RETURNING id
+
+-- chat_at --
+-- Where the worker listens. No row: this attempt is not the one that runs.
+UPDATE {ovl_tasks} SET chat = %(chat)s::jsonb
+WHERE id = %(id)s AND attempt = %(attempt)s AND token = %(token)s AND state = 'RUNNING'
+RETURNING id
+
+-- chat_of --
+SELECT chat FROM {ovl_tasks} WHERE id = %(id)s AND state = 'RUNNING'
 
 -- identify --
 -- What the runner found out itself, after a restart.

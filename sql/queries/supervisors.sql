@@ -21,3 +21,14 @@ SELECT id, datasource, payload FROM {tasks} WHERE type = 'compact' AND active
 
 -- ended_state --
 SELECT state FROM {ovl_tasks} WHERE id = %(id)s AND state IN ('SUCCESS', 'FAILED')
+
+-- forget_offsets --
+DELETE FROM {datasource} WHERE datasource = %(datasource)s
+
+-- stream_tasks --
+-- Unfinished tasks that read a stream into a datasource.
+SELECT t.id, t.state, k.payload FROM {ovl_tasks} t JOIN {tasks} k ON k.id = t.id
+WHERE t.datasource = %(datasource)s AND t.type = 'index_kafka' AND t.state IN ('WAITING', 'PENDING', 'RUNNING')
+
+-- states --
+SELECT id, state FROM {ovl_tasks} WHERE id = ANY(%(ids)s::text[])

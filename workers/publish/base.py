@@ -23,9 +23,12 @@ class Pusher(ABC):
     ----------
     load_types : tuple of str
         Types of the loadSpecs that it gives and can handle.
+    unique : str
+        A folder of the task's own below a segment's place, where several tasks build one segment; empty for none.
     """
 
     load_types: ClassVar[tuple[str, ...]] = ()
+    unique: str = ""
 
     @classmethod
     @abstractmethod

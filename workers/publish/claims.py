@@ -103,16 +103,18 @@ class Appending:
         lock_type: str,
         query_granularity: Granularity,
         segment_granularity: Granularity,
+        lineage: bool = True,
     ) -> None:
         self._datasource = datasource
         self._actions = actions
+        self._lineage = lineage
         self._request = {
             "type": "segmentAllocate",
             "dataSource": datasource,
             "queryGranularity": query_granularity.to_json(),
             "preferredSegmentGranularity": segment_granularity.to_json(),
             "sequenceName": sequence,
-            "skipSegmentLineageCheck": False,
+            "skipSegmentLineageCheck": not lineage,
             "shardSpecFactory": {"type": "numbered"},
             "lockGranularity": "TIME_CHUNK",
             "taskLockType": lock_type,
@@ -149,7 +151,8 @@ class Appending:
                 f"Failed to add a row with timestamp[{when}]: no segment could be allocated for it. Its time chunk may "
                 "be locked by another task, or its segments lie across the one asked for"
             )
-        self._previous = str(DataSegment.from_json(answer).id)
+        if self._lineage:
+            self._previous = str(DataSegment.from_json(answer).id)
         result: Mapping[str, Any] = answer
         return result
 

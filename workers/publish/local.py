@@ -64,7 +64,7 @@ class LocalPusher(Pusher):
         """The folder of a segment, below `root` or the deep storage's own."""
         interval = f"{format_instant(segment.interval.start)}_{format_instant(segment.interval.end)}"
         inside = Path(segment.datasource, interval, segment.version, str(segment.shard_spec.partition_num))
-        return (root or self.root) / inside
+        return (root or self.root) / inside / self.unique
 
     def push(self, directory: Path, segment: DataSegment) -> LoadSpec:
         final = self.place(segment)

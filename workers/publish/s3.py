@@ -43,7 +43,9 @@ class S3Pusher(Pusher):
     def key(self, segment: DataSegment, base_key: str | None = None) -> str:
         """Where a segment lies."""
         interval = f"{format_instant(segment.interval.start)}_{format_instant(segment.interval.end)}"
-        place = (segment.datasource, interval, segment.version, str(segment.shard_spec.partition_num), "index.zip")
+        own = (self.unique,) if self.unique else ()
+        number = str(segment.shard_spec.partition_num)
+        place = (segment.datasource, interval, segment.version, number, *own, "index.zip")
         base = self._base_key if base_key is None else base_key
         return "/".join((*filter(None, (base.strip("/"),)), *place))
 

@@ -51,6 +51,59 @@ class Transaction:
         self._pushed.append(load_spec)
         return replace(segment, load_spec=load_spec)
 
+    def publish_stream(self, segments: Sequence[dict[str, Any]], lock_type: str, offsets: dict[str, Any]) -> bool:
+        """Make all of them visible at once, and move the offsets of their stream.
+
+        Parameters
+        ----------
+        offsets : dict
+            `dataSource`, `startMetadata` and `endMetadata` of the action.
+
+        Returns
+        -------
+        bool
+            False if a replica had published these very segments, so that ours are not needed.
+
+        Raises
+        ------
+        TaskFailed
+            The Overlord refused; in its words.
+        """
+        if self._pushed:
+            self._pusher.settle()
+        faults.point("after_push")
+        kind = PUBLISH.get(lock_type, "segmentTransactionalInsert")
+        pushed, self._pushed = self._pushed, []
+        try:
+            self._submit({"type": kind, "segments": list(segments), **offsets})
+        except NoOverlord:
+            raise
+        except TaskFailed:
+            there = self._published(segments)
+            if there is None:
+                raise  # nobody knows: the files stay
+            ours = [load_spec for load_spec in pushed if load_spec not in there.values()]
+            self._pushed = ours
+            if segments and len(there) == len(segments):
+                return len(ours) < len(pushed)
+            raise
+        faults.point("after_publish")
+        return True
+
+    def _published(self, segments: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """Load specs of those that are published, by id; None if nobody can say."""
+        if not segments:
+            return {}
+        action = {
+            "type": "retrieveSegmentsById",
+            "dataSource": segments[0]["dataSource"],
+            "segmentIds": [segment["identifier"] for segment in segments],
+        }
+        try:
+            return {each["identifier"]: each.get("loadSpec") for each in self._actions.submit(action) or []}
+        except TaskFailed:
+            return None
+
     def publish(self, segments: Sequence[dict[str, Any]], lock_type: str) -> None:
         """Make all of them visible at once.
 

@@ -109,6 +109,11 @@ class SegmentBuilder:
             self._partitions.watch(rows)
             self._add(rows)
 
+    @property
+    def counts(self) -> Mapping[int, int]:
+        """Rows in open segments, by start of their chunk; an upper bound where rows roll up."""
+        return self._counts
+
     def finish(self) -> Iterator[BuiltSegment]:
         """All segments, those closed on the way first; each is written when it is asked for."""
         full, self._full = self._full, []

@@ -1,0 +1,1 @@
+"""Reading Kafka: `consumer` gives messages, `records` makes raw batches of them."""

@@ -1,0 +1,171 @@
+"""Messages of the partitions a task reads. No group is joined, nothing is committed: offsets are ours to keep."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import methodcaller
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from overlord.errors import TaskFailed
+from overlord.model.kafka import client_properties, make_client, partition_name, partition_of
+
+_log = logging.getLogger("overlord.kafka")
+
+_MOST_MESSAGES = 50_000
+_FEWEST_MESSAGES = 20
+_BATCH_BYTES = 8 << 20
+_offset, _partition, _topic = methodcaller("offset"), methodcaller("partition"), methodcaller("topic")
+_value, _error = methodcaller("value"), methodcaller("error")
+
+
+class OutOfRange(Exception):
+    """The topic does not have the offset of some partitions (any more)."""
+
+    def __init__(self, partitions: list[str]) -> None:
+        super().__init__(", ".join(partitions))
+        self.partitions = partitions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """What came, in the order in which it came.
+
+    Attributes
+    ----------
+    messages : list
+        The client's own.
+    values : list of bytes or None
+    partitions : list of str
+        Their names.
+    offsets : ndarray of int64
+    """
+
+    messages: list[Any]
+    values: list[bytes | None]
+    partitions: list[str]
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> Messages:
+        """Those where `keep` is true."""
+        if keep.all():
+            return self
+        at = np.flatnonzero(keep).tolist()
+        return Messages(
+            messages=[self.messages[i] for i in at],
+            values=[self.values[i] for i in at],
+            partitions=[self.partitions[i] for i in at],
+            offsets=self.offsets[keep],
+        )
+
+
+class Stream:
+    """A consumer of some partitions.
+
+    Parameters
+    ----------
+    io_config : mapping
+        Of an index_kafka task.
+    buffer_bytes : int
+        How much the client may fetch ahead.
+    """
+
+    def __init__(self, io_config: Mapping[str, Any], *, buffer_bytes: int) -> None:
+        try:
+            from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+        except ImportError:
+            raise TaskFailed(
+                "Kafka is not installed here: the package confluent-kafka is missing",
+                hint="pip install 'overlord[kafka]'",
+            ) from None
+        self._partition, self._errors = TopicPartition, KafkaError
+        numbers = io_config["startSequenceNumbers"]
+        self._topic = numbers["stream"]
+        self._many = bool(io_config.get("multiTopic"))
+        self._names: dict[tuple[str, int], str] = {}
+        self._each_bytes = 200.0
+        ours = {
+            "group.id": "overlord-index-kafka",
+            "enable.auto.commit": False,
+            "enable.partition.eof": False,
+            "auto.offset.reset": "error",
+            "fetch.queue.backoff.ms": 10,
+            "queued.min.messages": 500_000,
+            "queued.max.messages.kbytes": max(1024, min(65_536, buffer_bytes >> 10)),
+            "error_cb": lambda error: _log.warning("Kafka: %s", error),
+        }
+        properties = client_properties(io_config["consumerProperties"])
+        try:
+            self._consumer, dropped = make_client(Consumer, {**properties, **ours})
+        except (KafkaException, TypeError, ValueError) as error:
+            raise TaskFailed(f"Kafka refuses the consumerProperties: {error}") from None
+        if dropped:
+            _log.info("Properties that only a Java client knows are left out: %s", ", ".join(dropped))
+
+    def assign(self, offsets: Mapping[str, int]) -> None:
+        """Read these partitions from these offsets on, and no others."""
+        found = []
+        for name, offset in offsets.items():
+            topic, number = partition_of(name, self._topic, many=self._many)
+            self._names[topic, number] = name
+            found.append(self._partition(topic, number, offset))
+        self._consumer.assign(found)
+
+    def read(self, timeout_s: float) -> Messages:
+        """Messages that are there; waits if there are none.
+
+        Raises
+        ------
+        OutOfRange
+        """
+        most = int(max(_FEWEST_MESSAGES, min(_MOST_MESSAGES, _BATCH_BYTES / self._each_bytes)))
+        found = self._consumer.consume(most, timeout_s)
+        if any(map(_error, found)):
+            found = self._without_errors(found)
+        values = list(map(_value, found))
+        if values:
+            self._each_bytes = max(1.0, sum(map(len, filter(None, values))) / len(values))
+        numbers = map(_partition, found)
+        if self._many:
+            partitions = [partition_name(t, n, many=True) for t, n in zip(map(_topic, found), numbers, strict=True)]
+        else:
+            partitions = list(map(str, numbers))
+        offsets = np.fromiter(map(_offset, found), np.int64, len(found))
+        return Messages(messages=found, values=values, partitions=partitions, offsets=offsets)
+
+    def _without_errors(self, found: list[Any]) -> list[Any]:
+        lost = []
+        for message in found:
+            error = message.error()
+            if error is None:
+                continue
+            if error.code() in (self._errors._AUTO_OFFSET_RESET, self._errors.OFFSET_OUT_OF_RANGE):
+                lost.append(partition_name(message.topic(), message.partition(), many=self._many))
+            elif error.fatal():
+                raise TaskFailed(f"Kafka: {error}")
+            else:
+                _log.warning("Kafka: %s", error)
+        if lost:
+            raise OutOfRange(sorted(set(lost)))
+        return [message for message in found if message.error() is None]
+
+    def range(self, name: str) -> tuple[int, int] | None:
+        """First and next offset of a partition; None if the broker does not say."""
+        topic, number = partition_of(name, self._topic, many=self._many)
+        try:
+            low, high = self._consumer.get_watermark_offsets(self._partition(topic, number), timeout=5.0)
+        except Exception as error:
+            _log.info("Kafka: %s", error)
+            return None
+        return int(low), int(high)
+
+    def close(self) -> None:
+        """Leave."""
+        self._consumer.close()
