@@ -116,19 +116,22 @@ class Broker:
         """A new topic."""
         from confluent_kafka.admin import NewTopic
 
-        self._admin().create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        admin = self._admin()  # it must outlive the future
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
 
     def grow(self, topic: str, partitions: int) -> None:
         """More partitions for a topic."""
         from confluent_kafka.admin import NewPartitions
 
-        self._admin().create_partitions([NewPartitions(topic, partitions)])[topic].result(30)
+        admin = self._admin()
+        admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(30)
 
     def truncate(self, topic: str, partition: int, before: int) -> None:
         """Delete the records before an offset."""
         from confluent_kafka import TopicPartition
 
-        futures = self._admin().delete_records([TopicPartition(topic, partition, before)])
+        admin = self._admin()
+        futures = admin.delete_records([TopicPartition(topic, partition, before)])
         for future in futures.values():
             future.result(30)
 

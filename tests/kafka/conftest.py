@@ -27,7 +27,7 @@ def broker(tmp_path_factory):
 
 @pytest.fixture
 def server(tmp_path):
-    server = Server(tmp_path / "data", None, "--capacity", "4")
+    server = Server(tmp_path / "data", None, "--workers", "4")
     server.start()
     yield server
     server.clean_up()
