@@ -12,6 +12,26 @@ sys.path.insert(0, str(Path(__file__).parent))  # conform and conform_ext import
 
 
 @pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """A broker for the scenarios that need one, unless CONFORM_KAFKA names it."""
+    import conform_ext
+
+    from tests.kafka.broker import Broker, can_run
+
+    if conform_ext.GIVEN.get("kafka"):
+        yield
+        return
+    if not can_run():
+        pytest.skip("needs a JDK and Maven")
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    conform_ext.GIVEN["kafka"] = broker.address
+    yield
+    del conform_ext.GIVEN["kafka"]
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
 def base_url(tmp_path_factory):
     from overlord.service import OverlordServer
     from overlord.settings import Settings

@@ -27,13 +27,15 @@ def test_the_list_names_scenarios_only():
 
 
 @pytest.mark.parametrize("name", list(parameters()))
-def test_scenario(name, base_url, monkeypatch):
+def test_scenario(name, base_url, monkeypatch, request):
     import conform
     import conform_ext
 
     monkeypatch.setattr(conform, "Server", conform_ext.Server)
     monkeypatch.setattr(conform, "LONGEST_POLL_S", 60)
     scenario = json.loads(FILES[name].read_text())
+    if "kafka" in scenario.get("requires", []):
+        request.getfixturevalue("kafka")
     mismatches, _, _ = conform.replay(base_url, scenario, verbose=False, hasty=name not in PASSING)
     if name in PASSING:
         assert not mismatches, "\n".join(mismatches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .topics import column, create, end, handoff, new_name, segments, spec, status, stored, until_read, until_stored
+from .topics import column, create, end, handoff, new_name, segments, spec, until_read, until_stored
 
 
 def test_messages_are_published_once_with_their_offsets(broker, server):

@@ -154,6 +154,7 @@ def _server(host: str, chat: Chat) -> ThreadingHTTPServer:
                 _log.exception("%s %s", method, self.path)
                 status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
             self._send(status, answer)
+            return None
 
         def _send(self, status: int, answer: Any) -> None:
             text = orjson.dumps(answer) if answer is not None else b""

@@ -228,7 +228,7 @@ class KafkaSupervisor(Supervisor):
         state, now, engine = self._health.state, now_ms(), self._engine
         length = duration_ms(self._io["taskDuration"])
         active, publishing = [], []
-        for group in sorted(list(engine.active.values()), key=lambda each: each.id):
+        for group in sorted(engine.active.values(), key=lambda each: each.id):
             for member in list(group.members.values()):
                 active.append(shown(member, group, now, duration_ms=length, latest=self._latest, left_s=None))
         for group in list(engine.publishing):

@@ -16,9 +16,9 @@ from overlord.model.supervisor import SupervisorSpec
 from overlord.supervisors.kafka.groups import Group, Offsets
 
 Window = tuple[int | None, int | None]
-_OF_THE_SUPERVISOR = ("workerThreads", "chatRetries", "httpTimeout", "shutdownTimeout", "offsetFetchPeriod") + (
-    "repartitionTransitionDuration",
-)
+_OF_THE_SUPERVISOR = frozenset(
+    {"workerThreads", "chatRetries", "httpTimeout", "shutdownTimeout", "offsetFetchPeriod"}
+) | {"repartitionTransitionDuration"}
 KIND = "index_kafka"
 
 
