@@ -219,6 +219,8 @@ def status(tx: Transaction, task_id: str) -> Row | None:
         else:
             columns = ("id", "created_date", "datasource", "type", "group_id", "status_payload", "payload")
             (found,) = task_status.ended([[row[name] for name in columns]])
+            if found.type == "index_kafka":  # Druid's runner forgets them as soon as they have ended
+                found.runnerStatusCode = "WAITING"
         as_dict: Row = msgspec.to_builtins(found)
         return as_dict
     return None

@@ -93,9 +93,7 @@ class StreamIngestion:
             {
                 "rowStats": self._row_stats,
                 "unparseableEvents": lambda: self._ledger.build.events,
-                "liveReports": lambda: {
-                    REPORT: {"taskId": ctx.task_id, "payload": self._ledger.report(), "type": REPORT}
-                },
+                "liveReports": lambda: {REPORT: {"taskId": ctx.task_id, "payload": self.report(), "type": REPORT}},
             },
         )
 
@@ -313,7 +311,20 @@ class StreamIngestion:
             bytes=stats["processedBytes"],
             segments=self._published,
         )
-        self._ctx.report.set(REPORT, self._ledger.report())
+        self._ctx.report.set(REPORT, self.report())
+
+    def report(self, *, error: str | None = None, done: bool = False) -> dict[str, Any]:
+        """The payload of `ingestionStatsAndErrors`."""
+        payload = self._ledger.report(error=error)
+        events, stats = payload["unparseableEvents"], payload["rowStats"]
+        first = _offsets(self._io["startSequenceNumbers"])
+        return payload | {
+            "ingestionState": "COMPLETED" if done else payload["ingestionState"],
+            "unparseableEvents": {"buildSegments": events["buildSegments"]} if events else {},
+            "rowStats": {"buildSegments": stats["buildSegments"]},
+            "segmentAvailabilityConfirmed": error is None,
+            "recordsProcessed": {name: offset - first[name] for name, offset in self.plan.current.items()},
+        }
 
     def _row_stats(self) -> dict[str, Any]:
         totals = asdict(self._ledger.build.stats)

@@ -15,6 +15,7 @@ def run(ctx: TaskContext) -> None:
 
     ledger = Ledger(Tolerance.from_json(ctx.payload["tuningConfig"]), determining=False)
     ctx.report.set("taskContext", ctx.context)
-    with failing_into(ctx, ledger.report):
-        published = StreamIngestion(ctx, ledger).run()
-    ctx.report.set(REPORT, ledger.report(published=published))
+    work = StreamIngestion(ctx, ledger)
+    with failing_into(ctx, work.report):
+        work.run()
+    ctx.report.set(REPORT, work.report(done=True))
