@@ -67,11 +67,11 @@ def parse_metric(text: str) -> int | float | None:
 
 
 def tsv_number(text: str) -> str | int | float:
-    """A cell under `tryParseNumbers`."""
+    """A cell under `tryParseNumbers`; names of infinity and NaN and hexadecimals stay texts."""
     if (whole := parse_long(text)) is not None:
         return whole
     number = parse_double(text)
-    return text if number is None else number
+    return text if number is None or text[-1] in "Ny" or "x" in text.lower() else number
 
 
 def double_to_long(value: float) -> int:

@@ -150,7 +150,7 @@ class Taking:
             elif entry.row in kept:
                 self.taken.append(Taken(raw.rows.raw(entry.row), place=self.typed + kept[entry.row]))
             elif entry.row in lost:
-                self.taken.append(self._lost(raw, entry.row, entry.line))
+                self.taken.append(self._lost(examined, entry.row, entry.line))
             else:
                 self.filtered += 1
         self.steps.append(examined)
@@ -159,8 +159,11 @@ class Taking:
     def _place(self, raw: RawBatch, line: int) -> str:
         return place(raw.uri, line if self.lines and raw.lined else None)
 
-    def _lost(self, raw: RawBatch, row: int, line: int) -> Taken:
+    def _lost(self, examined: Examined, row: int, line: int) -> Taken:
+        raw = examined.raw
         try:
+            if row in examined.untimely:
+                return Taken(raw.rows.raw(row), examined.untimely[row].message)
             return Taken(raw.rows.raw(row), self.transform.without_time(raw, row) + self._place(raw, line))
         except NotAnObject as error:
             return Taken(None, f"Unable to parse row [{error}] into JSON" + self._place(raw, line))

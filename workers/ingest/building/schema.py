@@ -76,8 +76,10 @@ class BuildSchema:
     def sort_order(self, known: Iterable[str]) -> list[str]:
         """Names of the columns rows are sorted by; dimensions that turned up on the way come last."""
         named = list(self.dimensions)
-        if self.time_first or "__time" not in named:
+        if self.time_first:
             named = ["__time", *(n for n in named if n != "__time")]
+        elif "__time" not in named:
+            named.append("__time")
         there = set(known) | {"__time"}
         return [n for n in named if n in there] + [n for n in there_in_order(known) if n not in named]
 

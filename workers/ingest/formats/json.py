@@ -98,7 +98,8 @@ class JsonRows:
         firsts: dict[int, set[str]] = {}
         if not len(rows):
             return []
-        for name, values in self._columns.items():
+        seen = self._columns if self._form.flatten.discovery else {name: self._columns[name] for name in self.declared}
+        for name, values in seen.items():
             if name not in known and (first := self._first(name, values, rows)) is not None:
                 firsts.setdefault(first, set()).add(name)
         return [name for row in sorted(firsts) for name in self.event(row) if name in firsts[row]]
@@ -258,21 +259,14 @@ class JsonReader(LineReader):
     def _columns_of_rows(self, rows: list[Row]) -> dict[str, pl.Series]:
         flatten = self._form.flatten
         names: list[str] = list(flatten.fields)
-        if flatten.discovery:
-            names += chain.from_iterable(rows) if self._names is None else self._names
-        elif self._names is not None:
-            names += self._names  # columns that are asked for exist, all null
+        # Without discovery too, whoever knows a field's name finds it at the root; it is only not discovered.
+        names += chain.from_iterable(rows) if self._names is None else self._names
         columns: dict[str, pl.Series] = {}
         for name in dict.fromkeys(names):
             if self._names is not None and name not in self._names:
                 continue
-            if name in flatten.fields:
-                values = list(map(flatten.fields[name], rows))
-            elif flatten.discovery:
-                values = list(map(methodcaller("get", name), rows))
-            else:
-                values = [None] * len(rows)
-            columns[name] = column(name, values)
+            get = flatten.fields.get(name) or methodcaller("get", name)
+            columns[name] = column(name, list(map(get, rows)))
         return columns
 
 

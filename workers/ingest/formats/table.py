@@ -255,7 +255,7 @@ class TableFormat(InputFormat):
             for name, get in self.flatten.fields.items():
                 if wanted is None or name in wanted:
                     columns[name] = column(name, [get(row) for row in rows])
-        for name in fields if self.flatten.discovery else ():
+        for name in fields:  # without discovery too: whoever knows a field's name finds it at the root
             if name not in self.flatten.fields and (wanted is None or name in wanted):
                 columns[name] = (
                     self.values.series(name, piece[name])

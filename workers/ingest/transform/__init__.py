@@ -8,6 +8,7 @@ and marks the row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from overlord.model.instant import format_instant
 from workers.ingest.batch import BadRow, Batch, Chunk
 from workers.ingest.formats.base import NotAnObject, RawBatch, RawChunk
 from workers.ingest.java import text_of
@@ -27,7 +29,32 @@ from workers.ingest.transform.strings import string_column
 Phase = Literal["determinePartitions", "buildSegments"]
 Positions = npt.NDArray[np.intp]
 
+_LONE = re.compile("[\ud800-\udfff]")
+
 __all__ = ["Examined", "Phase", "Schema", "Transform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untimely:
+    """A row that a transform left without a time.
+
+    Attributes
+    ----------
+    millis : int
+        Its time before.
+    value : str or None
+        The text that is no time.
+    """
+
+    millis: int
+    value: str | None
+
+    @property
+    def message(self) -> str:
+        """What Druid says of it."""
+        if self.value is None:
+            return f"Could not transform value for {TIME}."
+        return f"Unable to parse value[{self.value}] for field[{TIME}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +73,8 @@ class Examined:
         The typed columns of the kept rows.
     faults : mapping of int to list of str
         Messages on values that could not be read, by place among the kept rows.
+    untimely : mapping of int to Untimely
+        Those of `lost` that a transform left without a time.
     """
 
     raw: RawBatch
@@ -53,6 +82,7 @@ class Examined:
     lost: Positions
     columns: Mapping[str, pl.Series]
     faults: Mapping[int, list[str]]
+    untimely: Mapping[int, Untimely]
 
     @property
     def thrown(self) -> int:
@@ -112,9 +142,10 @@ class Transform:
         millis, good = self._times(raw)
         fields: Mapping[str, pl.Series] = raw.columns
         computed: dict[int, list[str]] = {}
+        untimely: dict[int, Untimely] = {}
         kept = np.flatnonzero(good)
         if self.schema.transforms:
-            millis, good, kept, fields, computed = self._transformed(raw, millis, good, kept)
+            millis, good, kept, fields, computed, untimely = self._transformed(raw, millis, good, kept)
         elif len(kept) < len(good):
             millis = millis[kept]
             fields = _Gathered(raw.columns, kept)
@@ -123,33 +154,48 @@ class Transform:
         columns = {TIME: pl.Series(TIME, millis, dtype=pl.Int64)}
         faults = self._typed(fields, len(kept), columns, computed)
         lost = np.flatnonzero(~good)
-        return Examined(raw=raw, kept=kept, lost=lost, columns=columns, faults=faults)
+        return Examined(raw=raw, kept=kept, lost=lost, columns=columns, faults=faults, untimely=untimely)
 
     def _transformed(
         self, raw: RawBatch, millis: npt.NDArray[np.int64], good: npt.NDArray[np.bool_], kept: Positions
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Positions, Mapping[str, pl.Series], dict[int, list[str]]]:
-        """Transforms and filter: times, rows that have one, those kept, their fields, and faults by place."""
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.bool_],
+        Positions,
+        Mapping[str, pl.Series],
+        dict[int, list[str]],
+        dict[int, Untimely],
+    ]:
+        """Transforms and filter: times, rows that have one, those kept, their fields, faults by place, the untimely."""
         everything = len(kept) == len(good)
         given = raw.columns if everything else {name: column.gather(kept) for name, column in raw.columns.items()}
-        done = self.schema.transforms.apply(given, millis if everything else millis[kept])
+        before = millis if everything else millis[kept]
+        done = self.schema.transforms.apply(given, before)
+        untimely = {
+            int(kept[place]): Untimely(millis=int(before[place]), value=value) for place, value in done.untimely.items()
+        }
         if done.timeless.any():
             good = good.copy()
             good[kept[done.timeless]] = False
         stays = ~done.timeless if done.keeps is None else done.keeps & ~done.timeless
         if stays.all():
-            return done.times, good, kept, done.columns, done.faults
+            return done.times, good, kept, done.columns, done.faults, untimely
         places = np.flatnonzero(stays)
         fields = {name: column.gather(places) for name, column in done.columns.items()}
         moved = {int(place): number for number, place in enumerate(places)}
         faults = {moved[row]: texts for row, texts in done.faults.items() if row in moved}
-        return done.times[places], good, kept[places], fields, faults
+        return done.times[places], good, kept[places], fields, faults, untimely
 
     def apply(self, chunk: RawChunk) -> Chunk:
         """The chunk typed. Its bad rows stand in the order of the input."""
         done = self.examine(chunk.batch)
         raw, kept = done.raw, done.kept
         everything = len(kept) == len(raw)
-        bad = [*self._bad_times(raw, done.lost), *self._bad_values(raw, kept, done.faults), *chunk.bad]
+        unread = np.array([row for row in done.lost.tolist() if row not in done.untimely], np.intp)
+        bad = [*self._bad_times(raw, unread), *self._bad_values(raw, kept, done.faults), *chunk.bad]
+        bad = self._placed(raw, unread, bad)
+        if done.untimely:
+            bad = sorted([*bad, *self._untimely(raw, done.untimely)], key=lambda row: row.line)
         return Chunk(
             batch=Batch(
                 columns=done.columns,
@@ -157,7 +203,7 @@ class Transform:
                 line=raw.line if everything else raw.line[kept],
                 files=raw.files,
             ),
-            bad=self._placed(raw, done.lost, bad),
+            bad=bad,
             bytes=chunk.bytes,
             records_with_errors=len(done.faults),
             thrown_away=chunk.thrown_away + done.thrown,
@@ -200,24 +246,46 @@ class Transform:
 
     def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:
         bad = [
-            _bad(raw, row, "unparseable", raw.rows.event(row), (self.without_time(raw, row),)) for row in rows.tolist()
+            _bad(raw, row, "unparseable", shortened(text_of(raw.rows.event(row))), (self.without_time(raw, row),))
+            for row in rows.tolist()
         ]
+        return self._with_raw(raw, bad, rows.tolist())
+
+    def _untimely(self, raw: RawBatch, untimely: Mapping[int, Untimely]) -> list[BadRow]:
+        bad = []
+        for row, found in untimely.items():
+            shown = self._row_text(raw.rows.event(row), found.millis) if found.value is None else found.value
+            bad.append(_bad(raw, row, "unparseable", shown, (found.message,)))
+        return self._with_raw(raw, bad, list(untimely))
+
+    def _row_text(self, event: dict[str, Any], millis: int) -> str:
+        """A row that was read, as Druid prints it."""
+        names = [dimension.name for dimension in self.schema.dimensions]
+        if self.schema.discover:
+            names += [name for name in event if name not in names and name not in self.schema.excluded]
+        return f"{{timestamp={format_instant(millis)}, event={text_of(event)}, dimensions={text_of(names)}}}"
+
+    def _with_raw(self, raw: RawBatch, bad: list[BadRow], rows: list[int]) -> list[BadRow]:
         if not self.keep_raw:
             return bad
-        return [replace(each, raw=raw_text(raw, row)) for each, row in zip(bad, rows.tolist(), strict=True)]
+        return [replace(each, raw=raw_text(raw, row)) for each, row in zip(bad, rows, strict=True)]
 
     def without_time(self, raw: RawBatch, row: int) -> str:
-        """What is said of a row that has no readable time."""
+        """What is said of a row that has no readable time, or one that Druid cannot keep."""
         event, column = raw.rows.event(row), self.schema.time.column
         values = raw.columns.get(column)
         value = event.get(column) if values is None else event.get(column, values[row])
-        return f"Timestamp[{text_of(value)}] is unparseable! Event: {text_of(event)}"
+        shown = shortened(text_of(event))
+        if (beyond := self.schema.time.beyond(value)) is not None:
+            time = format_instant(beyond)
+            return f"Encountered row with timestamp[{time}] that cannot be represented as a long: [{shown}]"
+        return f"Timestamp[{text_of(value)}] is unparseable! Event: {shown}"
 
     def _bad_values(self, raw: RawBatch, kept: Positions, faults: Mapping[int, list[str]]) -> list[BadRow]:
         found = []
         for place, messages in faults.items():
             row = int(kept[place])
-            found.append(_bad(raw, row, "processedWithError", raw.rows.event(row), tuple(messages)))
+            found.append(_bad(raw, row, "processedWithError", text_of(raw.rows.event(row)), tuple(messages)))
         return found
 
     def _placed(self, raw: RawBatch, lost: Positions, bad: list[BadRow]) -> list[BadRow]:
@@ -275,7 +343,13 @@ def raw_text(raw: RawBatch, row: int) -> str:
         return str(error)
 
 
-def _bad(raw: RawBatch, row: int, kind: str, event: dict[str, Any], details: tuple[str, ...]) -> BadRow:
-    return BadRow(
-        kind=kind, input=text_of(event), details=details, file=raw.files[raw.file[row]], line=int(raw.line[row])
-    )
+def shortened(text: str) -> str:
+    """As Druid shows a row: not more than 100 of UTF-16's units, the last half of a pair as `?`."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    if len(units) < 200:
+        return text
+    return _LONE.sub("?", units[:200].decode("utf-16-le", "surrogatepass")) + "..."
+
+
+def _bad(raw: RawBatch, row: int, kind: str, shown: str, details: tuple[str, ...]) -> BadRow:
+    return BadRow(kind=kind, input=shown, details=details, file=raw.files[raw.file[row]], line=int(raw.line[row]))

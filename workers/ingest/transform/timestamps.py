@@ -15,6 +15,7 @@ import polars as pl
 
 from overlord.errors import BadRequest, TaskFailed
 from overlord.model.instant import parse_instant
+from overlord.model.interval import ETERNITY
 from workers.ingest.java import LONG_MAX, LONG_MIN, double_to_long, text_of
 from workers.ingest.transform.joda import BadPattern, compile_pattern
 from workers.ingest.transform.layout import Layout, iso_layout, read_column
@@ -22,6 +23,8 @@ from workers.ingest.transform.layout import Layout, iso_layout, read_column
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+# Druid takes the zones that Java lists: these beside those of the tz database, and not all of those.
+_JAVAS_ZONES = re.compile("A[CEGRS]T|BET|BST|CAT|CNT|CST|CTT|EAT|ECT|IET|IST|JST|MIT|NET|NST|PLT|PNT|PRT|PST|SST|VST")
 _BLANKS = "".join(map(chr, range(0x21)))
 _WHOLE = re.compile(r"[-+]?\d+")
 _SCALES = {"posix": (1000, 1), "millis": (1, 1), "micro": (1, 1000), "nano": (1, 1_000_000)}
@@ -99,11 +102,17 @@ class TimestampSpec:
             good = np.zeros(rows, np.bool_)
         else:
             millis, good = self._by_kind(values)
+            good = good & (millis >= ETERNITY.start) & (millis < ETERNITY.end)
         if self.missing_ms is not None:
             absent = np.ones(rows, np.bool_) if values is None else values.is_null().to_numpy()
             millis[absent] = self.missing_ms
             good |= absent
         return millis, good
+
+    def beyond(self, value: Any) -> int | None:
+        """Millis of a value that can be read, and is out of Druid's eternity; None for any other."""
+        millis = None if value is None else self._one(value)
+        return millis if millis is not None and not ETERNITY.start <= millis < ETERNITY.end else None
 
     def _by_kind(self, values: pl.Series) -> tuple[Ints, Bools]:
         if values.dtype == pl.String:
@@ -134,7 +143,7 @@ class TimestampSpec:
         known: dict[str, int | None] = {}
         for row, text in zip(unread, texts.gather(unread).to_list(), strict=True):
             if text not in known:
-                known[text] = self.format.of_text(text) if text else None
+                known[text] = within_64_bits(self.format.of_text(text)) if text else None
             if (value := known[text]) is not None:
                 millis[row] = value
                 good[row] = True
@@ -165,7 +174,12 @@ class TimestampSpec:
             whole = value if isinstance(value, int) else double_to_long(value)
             return int(self.format.of_number(np.array([whole]))[0])
         text = text_of(value)
-        return self.format.of_text(text) if text else None
+        return within_64_bits(self.format.of_text(text)) if text else None
+
+
+def within_64_bits(millis: int | None) -> int | None:
+    """The nearest long."""
+    return None if millis is None else min(max(millis, LONG_MIN), LONG_MAX)
 
 
 def format_of(name: str) -> Format:
@@ -187,7 +201,7 @@ def format_of(name: str) -> Format:
             digits=(factor, divisor),
         )
     if kind == "iso":
-        return Format(of_text=_iso, of_number=None, layout=partial(iso_layout, blank=False))
+        return Format(of_text=_iso_or_millis, of_number=None, layout=partial(iso_layout, blank=False))
     if kind == "auto":
         scale = partial(_scaled, factor=1, divisor=1)
         return Format(of_text=_auto, of_number=scale, layout=partial(iso_layout, blank=True), digits=(1, 1))
@@ -205,9 +219,10 @@ def _no_layout(text: str) -> Layout | None:
 
 
 def _scaled(numbers: Ints, factor: int, divisor: int) -> Ints:
-    """`numbers * factor / divisor`, towards zero, wrapping as Java's longs do."""
-    with np.errstate(over="ignore"):
-        product = numbers * factor
+    """`numbers * factor / divisor`, towards zero, ending at 64 bits."""
+    most = LONG_MAX // factor
+    product = np.clip(numbers, -most, most) * factor
+    product = np.where(numbers > most, LONG_MAX, np.where(numbers < -most, LONG_MIN, product))
     return product if divisor == 1 else np.sign(product) * (np.abs(product) // divisor)
 
 
@@ -224,6 +239,12 @@ def _digits_text(text: str, factor: int, divisor: int) -> int | None:
     if _WHOLE.fullmatch(text) is None or len(text) > 40 or not LONG_MIN <= int(text) <= LONG_MAX:
         return None
     return int(_scaled(np.array([int(text)]), factor, divisor)[0])
+
+
+def _iso_or_millis(text: str) -> int | None:
+    """A year of too many digits is a number of millis."""
+    millis = _iso(text)
+    return millis if millis is not None and LONG_MIN <= millis <= LONG_MAX else _digits_text(text, 1, 1)
 
 
 def _iso(text: str) -> int | None:
@@ -249,7 +270,7 @@ def _auto(text: str) -> int | None:
 def _is_zone(name: str) -> bool:
     if not name[:1].isalpha():
         return False
-    return name.upper() in ("Z", "UTC", "GMT", "UT") or name in zoneinfo.available_timezones()
+    return _JAVAS_ZONES.fullmatch(name) is not None or (name != "ROC" and name in zoneinfo.available_timezones())
 
 
 def _ruby(text: str) -> int | None:

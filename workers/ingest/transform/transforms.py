@@ -12,7 +12,7 @@ import polars as pl
 
 from overlord.errors import TaskFailed
 from workers.ingest.expressions import Expression, ExpressionError
-from workers.ingest.java import double_to_long
+from workers.ingest.java import double_to_long, parse_metric
 from workers.ingest.transform.filters import Filter, read_filter
 
 TIME = "__time"
@@ -30,6 +30,8 @@ class Transformed:
         Millis of each row.
     timeless : ndarray of bool
         Rows whose time was transformed into nothing.
+    untimely : dict of int to str or None
+        What each of those was transformed into.
     keeps : ndarray of bool or None
         Rows that the filter keeps; None for all.
     faults : dict of int to list of str
@@ -39,6 +41,7 @@ class Transformed:
     columns: dict[str, pl.Series]
     times: npt.NDArray[np.int64]
     timeless: npt.NDArray[np.bool_]
+    untimely: dict[int, str | None]
     keeps: npt.NDArray[np.bool_] | None
     faults: dict[int, list[str]]
 
@@ -117,18 +120,31 @@ class TransformSpec:
             for row, why in wrong.items():
                 faults.setdefault(row, []).append(f"Could not transform value for {name} reason: {why}")
         millis, timeless = _millis(after[TIME])
+        untimely = {int(row): _text(after[TIME][int(row)]) for row in np.flatnonzero(timeless)}
         after[TIME] = pl.Series(TIME, millis)
         keeps = None if self.filter is None else self.filter.keeps(after, rows)
         del after[TIME]
-        return Transformed(columns=after, times=millis, timeless=timeless, keeps=keeps, faults=faults)
+        return Transformed(
+            columns=after, times=millis, timeless=timeless, untimely=untimely, keeps=keeps, faults=faults
+        )
 
 
 def _millis(values: pl.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """A time that was computed as instants, and which rows have none."""
     if values.dtype == pl.Int64:
         return values.fill_null(0).to_numpy(), values.is_null().to_numpy()
-    found = [
-        value if type(value) is int else double_to_long(value) if isinstance(value, float) else None
-        for value in values.to_list()
-    ]
+    found = [_one_time(value) for value in values.to_list()]
     return np.array([value or 0 for value in found], np.int64), np.array([value is None for value in found], np.bool_)
+
+
+def _one_time(value: Any) -> int | None:
+    """Any number; a text is one as the input of a metric is."""
+    if isinstance(value, str):
+        value = parse_metric(value)
+    if isinstance(value, float):
+        return double_to_long(value)
+    return value if type(value) is int else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
