@@ -48,7 +48,7 @@ def restore(payload: dict[str, Any], secrets: list[Secret]) -> dict[str, Any]:
 def _find(value: Any, path: list[str | int]) -> Iterator[Secret]:
     if isinstance(value, Mapping):
         for name, each in value.items():
-            if name in _NAMES and isinstance(each, str):
+            if _is_secret(name, path) and isinstance(each, str):
                 yield [*path, name], each
             elif isinstance(each, Mapping | list):
                 yield from _find(each, [*path, name])
@@ -71,3 +71,8 @@ def _with(value: Any, path: list[str | int], text: str | None) -> Any:
     else:
         copy[step] = {"type": "default"}
     return copy
+
+
+def _is_secret(name: str, path: list[str | int]) -> bool:
+    """Whether a field is a secret by its name; `key` is one in the properties of a source, where Azure has it."""
+    return name in _NAMES or (name == "key" and path[-1:] == ["properties"])

@@ -33,6 +33,13 @@ def test_plain_texts_are_hidden_as_providers():
     assert restore(clean, secrets) == given
 
 
+def test_the_key_of_azure_is_hidden_and_a_key_elsewhere_is_not():
+    given = task(properties={"account": "me", "key": "hush"}, objects=[{"bucket": "b", "key": "path"}])
+    clean, secrets = redact(given)
+    assert "hush" not in str(clean) and source(clean)["objects"] == [{"bucket": "b", "key": "path"}]
+    assert restore(clean, secrets) == given
+
+
 def test_passwords_are_found_in_lists():
     given = task(delegates=[{"a": 1}, {"password": "hush", "type": "default"}])
     clean, secrets = redact(given)
