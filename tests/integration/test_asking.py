@@ -117,10 +117,10 @@ def test_input_that_takes_too_much_memory_gives_no_answer_and_harms_nobody(make,
     huge = tmp_path / "huge.json"
     huge.touch()
     os.truncate(huge, 1 << 30)  # one line of nothing
-    runner, settings = make(**{"ovl.ask.memoryBytes": 24 << 20})
+    runner, settings = make(**{"ovl.ask.memoryBytes": 96 << 20, "ovl.ask.timeout": "PT60S"})
     with pytest.raises(BadRequest, match=r"Failed to sample data: .*memory"):
         sample(runner, settings, spec(source={"type": "local", "files": [str(huge)]}, timeoutMs=60_000))
-    assert orjson.loads(sample(runner, settings, spec('{"ts":"2024-01-01"}')))["numRowsRead"] == 1
+    assert orjson.loads(sample(runner, settings, spec('{"ts":"2024-01-01"}', timeoutMs=60_000)))["numRowsRead"] == 1
 
 
 def test_more_questions_than_places_are_turned_away(make, endless):
