@@ -13,9 +13,9 @@ from overlord.model.attempts import Retry, timeout_of
 from overlord.model.task import Task
 from overlord.schemas import compact as compact
 from overlord.schemas import subtasks as subtasks
-from overlord.schemas.base import shape, unknown_type
+from overlord.schemas.base import Fault, shape, unknown_type
 from overlord.schemas.faults import SpecRefused, refused
-from overlord.schemas.names import MOST
+from overlord.schemas.names import MOST, problem_of
 from overlord.schemas.supervisors import load_supervisor, stored_supervisor
 from overlord.schemas.task import TASK, TaskShape, task_kinds
 from overlord.tasks import task_types
@@ -63,6 +63,8 @@ def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], set
             where="type",
         )
     data = {"type": kind} | found.identify(data, kind, now_ms)
+    if text := problem_of("task ID", data["id"]):  # a new id holds the datasource
+        raise SpecRefused([("dataSource", Fault(f"Cannot construct instance of `{found.java}`, problem: {text}"))])
     data["context"] = _context(data["context"] or {}, default_context, settings)
     task = task_from_payload({name: data[name] for name in found.order if name in data})
     _check_lengths(task)
@@ -95,11 +97,12 @@ def task_from_payload(payload: dict[str, Any]) -> Task:
 
 
 def _context(given: Mapping[str, Any], default: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The context as Druid completes it; what is given wins."""
+    """The context as Druid completes it; what is given wins, unless it is null."""
     context = dict(given)
     force = settings["druid.indexer.tasklock.forceTimeChunkLock"]
     for name, value in {"forceTimeChunkLock": force, **default, "useLineageBasedSegmentAllocation": True}.items():
-        context.setdefault(name, value)
+        if context.get(name) is None:
+            context[name] = value
     return context
 
 

@@ -66,6 +66,8 @@ class Shape(Schema):
         Druid's class, for "Cannot construct instance of".
     omit_null, omit_false, omit_empty : set of str
         Fields that Druid does not write while they are null, false or zero, or empty.
+    omit_when : mapping
+        Fields that Druid does not write while they have this value.
     read_only : set of str
         Fields that Druid reads but never writes again.
     """
@@ -77,6 +79,7 @@ class Shape(Schema):
     omit_null: ClassVar[frozenset[str]] = frozenset()
     omit_false: ClassVar[frozenset[str]] = frozenset()
     omit_empty: ClassVar[frozenset[str]] = frozenset()
+    omit_when: ClassVar[Mapping[str, Any]] = {}
     read_only: ClassVar[frozenset[str]] = frozenset()
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
@@ -108,6 +111,7 @@ class Shape(Schema):
             or (name in self.omit_null and value is None)
             or (name in self.omit_false and not value)
             or (name in self.omit_empty and not value)
+            or (name in self.omit_when and value == self.omit_when[name])
         )
 
 
@@ -132,7 +136,10 @@ def load(kind: type[Shape], value: Any) -> dict[str, Any]:
     """Load an object, or raise marshmallow's ValidationError with the faults below it."""
     if not isinstance(value, Mapping):
         raise fault(no_creator(kind.java, value))
-    loaded: dict[str, Any] = shape(kind).load(value)
+    try:
+        loaded: dict[str, Any] = shape(kind).load(value)
+    except ValidationError as e:
+        raise ValidationError(e.messages) from None  # without the half that was read: nobody's rules should meet it
     return loaded
 
 
@@ -233,6 +240,25 @@ class Whole(Lenient):
                 f"Numeric value ({shown}) out of range of {self.java} ({-(1 << self.bits)} - {(1 << self.bits) - 1})"
             )
         return number
+
+
+class Real(Lenient):
+    """A float or double; a number in a string is read."""
+
+    def read(self, value: Any) -> float:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        raise fault(f"Cannot deserialize value of type `float` from {token(value)}")
+
+
+class Ignored(Lenient):
+    """A property that Druid does not read here, though it writes one of that name."""
+
+    def read(self, value: Any) -> None:
+        return None
 
 
 class Flag(Lenient):
@@ -423,6 +449,15 @@ class Poly(Lenient):
             yield "", shape(kind), value
 
 
+class OtherwiseDefault(Poly):
+    """A `Poly` whose `without_type` is also the type of what nobody knows, as Jackson has it for some."""
+
+    def resolve(self, value: Any) -> tuple[type[Shape], str]:
+        if isinstance(value, Mapping) and value.get("type") not in (self.only or self.kinds.names()):
+            value = {"type": self.without_type}
+        return super().resolve(value)
+
+
 def unknown_type(name: Any, java: str, known: list[str], suffix: str = "") -> Fault:
     """Druid's text for a type that it does not know, with the nearest right one as a hint."""
     import difflib
@@ -443,6 +478,15 @@ def _text_only(value: Any) -> str:
     raise BadRequest(f"Cannot deserialize value of type `java.lang.String` from {token(value)}")
 
 
+def _scalar_text(value: Any) -> str:
+    """What Jackson takes for the text of a value of any kind; of an array or an object it is the bracket."""
+    if isinstance(value, list):
+        return "["
+    if isinstance(value, Mapping):
+        return "{"
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class _FromModel(Lenient):
     """A value that `overlord.model` reads."""
 
@@ -461,7 +505,7 @@ class IntervalText(_FromModel):
     """An interval, written as two instants."""
 
     def through_model(self, value: Any) -> str:
-        return str(Interval.parse(_text_only(value)))
+        return str(Interval.parse(_scalar_text(value)))
 
 
 class InstantText(_FromModel):

@@ -28,11 +28,11 @@ from overlord.schemas.base import (
     token,
 )
 from overlord.schemas.dimensions import dimensions_spec
+from overlord.schemas.filters import filter_field
 from overlord.schemas.ingestion import io_kinds
 from overlord.schemas.inputs import one_of
 from overlord.schemas.metrics import metrics_spec
 from overlord.schemas.task import TaskShape, task_kinds
-from overlord.schemas.transforms import filter_field
 from overlord.schemas.tuning import TUNING, tuning_kinds
 
 input_spec_kinds: Kinds = Registry("compaction input spec")

@@ -33,9 +33,9 @@ from overlord.schemas.base import (
 )
 from overlord.schemas.dimensions import Dimension
 from overlord.schemas.faults import refused
+from overlord.schemas.filters import filter_field
 from overlord.schemas.metrics import metric
 from overlord.schemas.partitions import partitions_spec, split_hint
-from overlord.schemas.transforms import filter_field
 from overlord.schemas.tuning import IndexSpec, appendable_kinds
 
 policy_kinds: Kinds = Registry("compaction policy")

@@ -9,20 +9,19 @@ from typing import Any
 
 from overlord.registry import Registry
 from overlord.schemas.base import (
-    Enum,
+    Choice,
     Flag,
     Inside,
     Kinds,
     ListOf,
     Poly,
     Problem,
-    Raw,
     Shape,
     Text,
     Whole,
     fault,
     load,
-    token,
+    no_creator,
 )
 
 dimension_kinds: Kinds = Registry("dimension")
@@ -30,9 +29,19 @@ DIMENSION = "org.apache.druid.data.input.impl.DimensionSchema"
 _MULTI_VALUE = "org.apache.druid.data.input.impl.DimensionSchema$MultiValueHandling"
 
 
-def multi_value_handling() -> Enum:
+class MultiValueHandling(Choice):
+    """What to do with several values of one row; written in upper case."""
+
+    def __init__(self) -> None:
+        super().__init__(_MULTI_VALUE, ("sorted_array", "sorted_set", "array"), "SORTED_ARRAY")
+
+    def read(self, value: Any) -> str:
+        return super().read(value).upper()
+
+
+def multi_value_handling() -> MultiValueHandling:
     """A field for what to do with several values of one row."""
-    return Enum(_MULTI_VALUE, ("SORTED_ARRAY", "SORTED_SET", "ARRAY"), "SORTED_ARRAY")
+    return MultiValueHandling()
 
 
 class DimensionSchema(Shape):
@@ -42,10 +51,6 @@ class DimensionSchema(Shape):
 
     name = Text()
     multiValueHandling = multi_value_handling()
-
-    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        if "name" in data and not data["name"]:
-            yield "name", "Dimension name cannot be null or empty"
 
 
 @dimension_kinds.add("string")
@@ -122,17 +127,29 @@ class Dimension(Poly):
     def __init__(self) -> None:
         super().__init__(dimension_kinds, DIMENSION, without_type="string")
 
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kw: Any) -> Any:
+        if value is None:
+            raise fault("A dimension must not be null")
+        return super().deserialize(value, attr, data, **kw)
+
     def read(self, value: Any) -> dict[str, Any]:
         if isinstance(value, Mapping):
             kind, name = self.resolve(value)
             return {"type": name, **load(kind, {k: v for k, v in value.items() if k != "type"})}
-        if isinstance(value, bool | int | float | str):
-            return {"type": "string", **load(StringDimension, {"name": Text().read(value)})}
-        raise fault(f"Cannot construct instance of `{DIMENSION}` from {token(value)}")
+        if isinstance(value, str):
+            return {"type": "string", **load(StringDimension, {"name": value})}
+        raise fault(no_creator(StringDimension.java, value))
 
     def resolve(self, value: Any) -> tuple[type[Shape], str]:
         name = value.get("type") if isinstance(value, Mapping) else None
         return super().resolve(value if isinstance(name, str) and name in dimension_kinds else {"type": "string"})
+
+
+class _OldSpatial(Shape):
+    java = "org.apache.druid.data.input.impl.SpatialDimensionSchema"
+
+    dimName = Text()
+    dims = ListOf(Text(), list)
 
 
 class DimensionsSpec(Shape):
@@ -144,13 +161,17 @@ class DimensionsSpec(Shape):
 
     dimensions = ListOf(Dimension(), list)
     dimensionExclusions = ListOf(Text(), list)
-    spatialDimensions = ListOf(Raw(), list)
+    spatialDimensions = ListOf(Inside(_OldSpatial), list)
     includeAllDimensions = Flag(False)
     useSchemaDiscovery = Flag(False)
     forceSegmentSortByTime = Flag()
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        names = [dimension["name"] for dimension in data.get("dimensions", ())]
+        dimensions = data.get("dimensions", ())
+        for position, dimension in enumerate(dimensions):
+            if not dimension.get("name"):
+                yield "dimensions", f"Encountered dimension with null or empty name at position[{position}]"
+        names = [dimension["name"] for dimension in dimensions if dimension.get("name")]
         excluded = data.get("dimensionExclusions", [])
         if set(excluded) & set(names):
             yield "dimensionExclusions", "dimensions and dimensions exclusions cannot overlap"
@@ -159,16 +180,21 @@ class DimensionsSpec(Shape):
                 yield field, f"Duplicate column entries found : [{', '.join(twice)}]"
         yield from self._time_problems(data)
 
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        old = (
+            {"type": "spatial", **load(SpatialDimension, {"name": each["dimName"], "dims": each["dims"]})}
+            for each in data["spatialDimensions"]
+        )
+        return data | {"dimensions": [*data["dimensions"], *old]}
+
     @staticmethod
     def _time_problems(data: dict[str, Any]) -> Iterator[Problem]:
         for position, dimension in enumerate(data.get("dimensions", ())):
-            if dimension["name"] != "__time":
+            if dimension.get("name") != "__time":
                 continue
             if dimension["type"] != "long":
-                yield (
-                    "dimensions",
-                    f"Encountered dimension[__time] with incorrect type[{dimension['type']}]. Type must be 'long'.",
-                )
+                kind = dimension["type"].upper()
+                yield "dimensions", f"Encountered dimension[__time] with incorrect type[{kind}]. Type must be 'long'."
             if position and data.get("forceSegmentSortByTime") is not False:
                 yield (
                     "dimensions",

@@ -38,7 +38,6 @@ class FlattenField(Shape):
     """A column taken out of nested data."""
 
     java = "org.apache.druid.java.util.common.parsers.JSONPathFieldSpec"
-    omit_null = frozenset({"nodes"})
 
     name = Text()
     expr = Text()
@@ -93,7 +92,7 @@ class JsonFormat(Shape):
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if data.get("assumeNewlineDelimited") and data.get("useJsonNodeReader"):
-            yield None, "useJsonNodeReader cannot be set to true when assumeNewlineDelimited is set to true."
+            yield None, "useJsonNodeReader cannot be set to true when assumeNewlineDelimited is true."
 
 
 class _FlatText(Shape):

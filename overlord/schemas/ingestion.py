@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from overlord.registry import Registry
@@ -43,7 +43,8 @@ class DataSchema(Shape):
         metrics = [name for each in data.get("metricsSpec") or () if (name := metric_name(each)) is not None]
         if data.get("dimensionsSpec") is not None and data.get("timestampSpec", "") is None:
             yield "timestampSpec", "timestampSpec"
-        if twice := duplicates([*dict.fromkeys(columns), *metrics]):
+        time = ["__time"] if "__time" in metrics else []
+        if twice := duplicates([*dict.fromkeys(columns), *metrics, *time]):
             seen = (f"[{name}] seen in {_seen(name, columns, metrics)}" for name in sorted(twice))
             yield None, f"Cannot specify a column more than once: {'; '.join(seen)}"
 
@@ -51,14 +52,31 @@ class DataSchema(Shape):
         """Columns that are no dimensions unless they are listed as such are excluded, as Druid computes it."""
         spec = data["dimensionsSpec"]
         if spec is not None:
-            taken = {"__time"}
+            taken = ["__time"]
             if data["timestampSpec"] is not None:
-                taken.add(data["timestampSpec"]["column"])
+                taken.append(data["timestampSpec"]["column"])
             for metric in data["metricsSpec"] or ():
-                taken |= metric_inputs(metric) | {name for name in (metric_name(metric),) if name is not None}
-            taken -= {each["name"] for each in spec["dimensions"]}
-            spec["dimensionExclusions"] = sorted(taken | set(spec["dimensionExclusions"]))
+                taken += [*sorted(metric_inputs(metric)), *filter(None, [metric_name(metric)])]
+            listed = {each["name"] for each in spec["dimensions"]}
+            others = [name for name in taken if name not in listed]
+            spec["dimensionExclusions"] = hash_set_order([*spec["dimensionExclusions"], *others])
         return data
+
+
+def hash_set_order(names: Iterable[str]) -> list[str]:
+    """Names in the order in which a Java HashSet that they were put into gives them."""
+    known = list(dict.fromkeys(names))
+    size = 16
+    while len(known) * 4 > size * 3:
+        size *= 2
+    return sorted(known, key=lambda name: _spread_hash(name) & (size - 1))
+
+
+def _spread_hash(text: str) -> int:
+    number = 0
+    for unit in memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H"):
+        number = (31 * number + unit) & 0xFFFFFFFF
+    return number ^ number >> 16
 
 
 def _seen(name: str, columns: list[str], metrics: list[str]) -> str:
@@ -67,6 +85,8 @@ def _seen(name: str, columns: list[str], metrics: list[str]) -> str:
     for place, count in (("dimensions list", int(name in columns)), ("metricsSpec list", metrics.count(name))):
         if count:
             found.append(place if count == 1 else f"{place} ({count} occurrences)")
+    if name == "__time":
+        found.append("primary timestamp (__time cannot appear elsewhere except as long-typed dimension)")
     return ", ".join(found)
 
 
@@ -78,7 +98,7 @@ class _IoConfig(Shape):
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "inputSource" in data and data["inputSource"] is None:
-            yield "inputSource", "inputSource must be specified"
+            yield "inputSource", "inputSource"
         if data.get("appendToExisting") and data.get("dropExisting"):
             yield (
                 "dropExisting",
@@ -139,4 +159,6 @@ class ParallelSpecShape(IngestionSpec):
 
     dataSchema = Inside(DataSchema)
     ioConfig = Poly(io_kinds, _PARALLEL + "IOConfig", only=("index_parallel",), named="ioConfig")
-    tuningConfig = Poly(tuning_kinds, _PARALLEL + "TuningConfig", only=("index_parallel",), named="tuningConfig")
+    tuningConfig = Poly(
+        tuning_kinds, _PARALLEL + "TuningConfig", only=("compaction", "index_parallel"), named="tuningConfig"
+    )

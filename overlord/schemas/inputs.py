@@ -24,7 +24,7 @@ from overlord.schemas.base import (
     fault,
     token,
 )
-from overlord.schemas.transforms import filter_field
+from overlord.schemas.filters import filter_field
 
 input_source_kinds: Kinds = Registry("input source")
 INPUT_SOURCE = "org.apache.druid.data.input.InputSource"
@@ -78,7 +78,9 @@ class LocalSource(Shape):
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if {"baseDir", "files"} <= data.keys():
             wrong = one_of({"baseDir": data["baseDir"], "files": data["files"]})
-            if wrong:
+            if not data["baseDir"] and not data["files"]:
+                yield None, "At least one of baseDir or files should be specified"
+            elif wrong:
                 yield None, wrong
             elif data["baseDir"] and data.get("filter", "") is None:
                 yield "filter", "filter"
@@ -103,7 +105,7 @@ class HttpSource(Shape):
 
     java = _IMPL + "HttpInputSource"
     omit_null = frozenset({"httpAuthenticationUsername", "httpAuthenticationPassword"})
-    omit_empty = frozenset({"requestHeaders", "systemFields"})
+    omit_empty = frozenset({"systemFields"})
 
     uris = ListOf(Text(), list)
     httpAuthenticationUsername = Text()
@@ -130,7 +132,7 @@ class CombiningSource(Shape):
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if data.get("delegates") == []:
-            yield "delegates", "Must specify atleast one delegate inputSource"
+            yield "delegates", "Must specify at least one delegate inputSource"
 
 
 class WindowedSegment(Shape):

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from overlord.registry import Registry
-from overlord.schemas.base import AnyShape, Choice, Flag, Kinds, ListOf, Poly, Problem, Shape, Text, Whole
-from overlord.schemas.transforms import filter_field
+from overlord.schemas.base import AnyShape, Choice, Flag, Kinds, ListOf, Poly, Problem, Real, Shape, Text, Whole
+from overlord.schemas.filters import DimensionToRead, dimension_to_read, filter_field
 
 aggregator_kinds: Kinds = Registry("aggregator")
 AGGREGATOR = "org.apache.druid.query.aggregation.AggregatorFactory"
@@ -18,14 +18,14 @@ NO_NAME = "Must have a valid, non-null aggregator name"
 NO_INPUT = "Must have a valid, non-null fieldName or expression"
 
 
-def metric() -> Poly:
+def metric(named: str | None = None) -> Poly:
     """A field for an aggregator."""
-    return Poly(aggregator_kinds, AGGREGATOR)
+    return Poly(aggregator_kinds, AGGREGATOR, named=named)
 
 
 def metrics_spec(default: Any = list) -> ListOf:
     """A field for a list of aggregators."""
-    return ListOf(metric(), default)
+    return ListOf(metric("metricsSpec"), default)
 
 
 class Aggregator(Shape):
@@ -48,7 +48,7 @@ class Count(Aggregator):
 
 
 class _FieldAggregator(Aggregator):
-    omit_null = frozenset({"expression"})
+    omit_null = frozenset({"fieldName", "expression"})
 
     fieldName = Text()
     expression = Text()
@@ -100,7 +100,7 @@ for _kind in ("long", "double", "float", "string"):
     _text = _kind == "string"
     for _what in ("First", "Last"):
         aggregator_kinds.add(_kind + _what)(_StringFirstLast if _text else _FirstLast)
-    aggregator_kinds.add(_kind + "Any")(_StringAny if _text else _FieldAggregator)
+    aggregator_kinds.add(_kind + "Any")(_StringAny if _text else _NamedInput)
 
 
 @aggregator_kinds.add("hyperUnique")
@@ -118,6 +118,8 @@ class ThetaSketch(_NamedInput):
     """A DataSketches theta sketch."""
 
     java = "org.apache.druid.query.aggregation.datasketches.theta.SketchMergeAggregatorFactory"
+    omit_null = frozenset({"errorBoundsStdDev"})
+    omit_when: ClassVar = {"shouldFinalize": True, "isInputThetaSketch": False}
 
     size = Whole(16384)
     shouldFinalize = Flag(True)
@@ -130,6 +132,7 @@ class HllSketch(_NamedInput):
     """A DataSketches HLL sketch."""
 
     java = "org.apache.druid.query.aggregation.datasketches.hll.HllSketchAggregatorFactory"
+    omit_when: ClassVar = {"stringEncoding": "utf16le", "shouldFinalize": True, "round": False}
 
     lgK = Whole(12)
     tgtHllType = Text("HLL_4")
@@ -143,6 +146,7 @@ class QuantilesDoublesSketch(_NamedInput):
     """A DataSketches quantiles sketch of doubles."""
 
     java = "org.apache.druid.query.aggregation.datasketches.quantiles.DoublesSketchAggregatorFactory"
+    omit_when: ClassVar = {"shouldFinalize": True}
 
     k = Whole(128)
     maxStreamLength = Whole(1_000_000_000, long=True)
@@ -165,6 +169,42 @@ class Filtered(Shape):
         if "filter" in data and data["filter"] is None:
             yield "filter", "filter"
 
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data | {"name": data["name"] or metric_name(data["aggregator"])}
+
+
+@aggregator_kinds.add("histogram")
+class Histogram(_NamedInput):
+    """Counts between given breaks."""
+
+    java = "org.apache.druid.query.aggregation.HistogramAggregatorFactory"
+
+    breaks = ListOf(Real(), list)
+
+
+@aggregator_kinds.add("cardinality")
+class Cardinality(Aggregator):
+    """Approximate number of distinct values of several columns."""
+
+    java = "org.apache.druid.query.aggregation.cardinality.CardinalityAggregatorFactory"
+    read_only = frozenset({"fieldNames"})
+
+    fieldNames = ListOf(Text())
+    fields_ = ListOf(DimensionToRead(), data_key="fields")
+    byRow = Flag(False)
+    round = Flag(False)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        yield from super().problems(data)
+        if data.get("fieldNames", "") is None and data.get("fields_", "") is None:
+            yield "fields", "Must provide 'fieldNames' if 'fields' is null."
+
+    def finish(self, data: dict[str, Any]) -> dict[str, Any]:
+        given = data["fields_"]
+        if given is None:
+            given = [dimension_to_read("default", name) for name in data["fieldNames"]]
+        return {"name": data["name"], "fields": given, "byRow": data["byRow"], "round": data["round"]}
+
 
 class OtherAggregator(AnyShape):
     """An aggregator of Druid's that passes as it is."""
@@ -173,7 +213,7 @@ class OtherAggregator(AnyShape):
 
 
 aggregator_kinds.add(
-    "cardinality", "doubleMean", "expression", "grouping", "histogram", "javascript", "sqlSumForce", "singleValue",
+    "doubleMean", "expression", "grouping", "javascript", "sqlSumForce", "singleValue",
     "arrayOfDoublesSketch", "KllDoublesSketch", "KllFloatsSketch", "KllDoublesSketchMerge", "KllFloatsSketchMerge",
     "quantilesDoublesSketchMerge", "bloom", "variance", "varianceFold", "momentSketch", "momentSketchMerge",
     "tDigestSketch", "spectatorHistogram", "approxHistogram", "approxHistogramFold", "fixedBucketsHistogram",
@@ -196,7 +236,10 @@ def metric_inputs(spec: Mapping[str, Any]) -> set[str]:
     inputs = {str(spec[key]) for key in ("fieldName", "timeColumn") if isinstance(spec.get(key), str)}
     for several in ("fieldNames", "fields"):
         given = spec.get(several)
-        inputs.update(name for name in given or () if isinstance(name, str))
+        for each in given or ():
+            name = each.get("dimension") if isinstance(each, Mapping) else each
+            if isinstance(name, str):
+                inputs.add(name)
     if isinstance(spec.get("expression"), str):
         inputs |= identifiers(spec["expression"])
     if isinstance(spec.get("aggregator"), Mapping):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_WHITE = re.compile(r"[^\S ]")
+_WHITE = re.compile(r"[\t\n\x0b\f\r]")
+_BAD = ((0, 31), (127, 159), (0xD800, 0xF8FF), (0xFFF0, 0xFFFF))
+"""UTF-16 code units that Druid refuses: those between these, the ends themselves being good."""
 MOST = 255
 """Characters that the columns of the metadata tables hold."""
 
@@ -24,7 +26,8 @@ def _problem(value: str | None) -> str | None:
         return f"Value [{value}] cannot contain '/'."
     if _WHITE.search(value):
         return f"Value [{value}] contains illegal whitespace characters.  Only space is allowed."
-    for position, character in enumerate(value):
-        if ord(character) < 32 or 127 <= ord(character) < 160:
-            return f"Value [{value}] contains illegal UTF8 character [#{ord(character)}] at position [{position}]"
+    units = memoryview(value.encode("utf-16-le", "surrogatepass")).cast("H")
+    for position, unit in enumerate(units):
+        if any(low < unit < high for low, high in _BAD):
+            return f"Value [{value}] contains illegal UTF8 character [#{unit}] at position [{position}]"
     return None

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from overlord.registry import Registry
-from overlord.schemas.base import Enum, Flag, Kinds, ListOf, Poly, Problem, Raw, Shape, Text, Whole, fault
+from overlord.schemas.base import (
+    Choice,
+    Flag,
+    Kinds,
+    ListOf,
+    OtherwiseDefault,
+    Poly,
+    Problem,
+    Raw,
+    Shape,
+    Text,
+    Whole,
+    fault,
+)
 
 partitions_kinds: Kinds = Registry("partitions spec")
 split_hint_kinds: Kinds = Registry("split hint spec")
@@ -26,8 +39,7 @@ class DynamicPartitions(Shape):
     maxTotalRows = Whole(long=True)
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
-        # 0 and -1 stand for "not given"
-        if data["maxRowsPerSegment"] <= 0:
+        if data["maxRowsPerSegment"] == -1:  # stands for "not given"
             data["maxRowsPerSegment"] = DEFAULT_ROWS
         return data
 
@@ -41,7 +53,7 @@ class HashedPartitions(Shape):
 
     numShards = Whole()
     partitionDimensions = ListOf(Text(), list)
-    partitionFunction = Enum(
+    partitionFunction = Choice(
         "org.apache.druid.timeline.partition.HashPartitionFunction", ("murmur3_32_abs",), "murmur3_32_abs"
     )
     maxRowsPerSegment = Whole()
@@ -52,12 +64,12 @@ class HashedPartitions(Shape):
         given = [
             name for name in ("targetRowsPerSegment", "targetPartitionSize", "maxRowsPerSegment") if _at(data, name)
         ]
-        if len(given) > 1:
-            yield given[1], f"At most one of [Property{given}] must be present"
+        for other in given[1:]:
+            yield other, _at_most_one(data, given[0], other)
         if given and _at(data, "numShards"):
-            yield "numShards", f"At most one of [[{given[0]}, numShards]] must be present"
+            yield "numShards", _at_most_one(data, given[0], "numShards")
         shards = data.get("numShards")
-        if shards is not None and shards < -1:
+        if shards is not None and shards <= 0 and shards != -1:
             yield "numShards", f"numShards[{shards}] should be positive"
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
@@ -66,12 +78,15 @@ class HashedPartitions(Shape):
         return data | {"numShards": shards, "maxRowsPerSegment": None if shards else rows or DEFAULT_ROWS}
 
 
+_ROWS = ("targetRowsPerSegment", "maxRowsPerSegment")
+
+
 class _RangePartitions(Shape):
     targetRowsPerSegment = Whole()
     maxRowsPerSegment = Whole()
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        target, most = data.get("targetRowsPerSegment"), data.get("maxRowsPerSegment")
+        target, most = (None if data.get(name) == -1 else data.get(name) for name in _ROWS)
         if "targetRowsPerSegment" not in data or "maxRowsPerSegment" not in data:
             return
         if (target is None) == (most is None):
@@ -107,6 +122,11 @@ class SingleDimensionPartitions(_RangePartitions):
     assumeGrouped = Flag(False)
 
 
+def _at_most_one(data: dict[str, Any], *names: str) -> str:
+    shown = (f"[Property{{name='{name}', value={data[name]}}}]" for name in names)
+    return f"At most one of {' or '.join(shown)} must be present"
+
+
 def _at(data: dict[str, Any], name: str) -> int | None:
     """A number, or None if it is absent or one of those that mean so (0 and below)."""
     value = data.get(name)
@@ -114,8 +134,8 @@ def _at(data: dict[str, Any], name: str) -> int | None:
 
 
 def partitions_spec() -> Poly:
-    """A field for a partitionsSpec."""
-    return Poly(partitions_kinds, PARTITIONS_SPEC)
+    """A field for a partitionsSpec; hashed if it does not say."""
+    return OtherwiseDefault(partitions_kinds, PARTITIONS_SPEC, without_type="hashed")
 
 
 # ---------------------------------------------------------------- splits

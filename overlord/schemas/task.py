@@ -12,10 +12,12 @@ from overlord.model.instant import format_instant
 from overlord.model.interval import Interval
 from overlord.registry import Registry
 from overlord.schemas.base import (
+    Ignored,
     Inside,
     InstantText,
     IntervalText,
     Kinds,
+    Lenient,
     ListOf,
     Object,
     Problem,
@@ -59,9 +61,9 @@ class TaskShape(Shape):
     order: tuple[str, ...] = ()
 
     id = Text()
-    groupId = Text()
+    groupId: Lenient = Text()
     dataSource = Text()
-    resource = Inside(Resource)
+    resource: Lenient = Inside(Resource)
     context = Object()
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
@@ -71,15 +73,14 @@ class TaskShape(Shape):
 
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         """Druid's rules for this kind; `problem: dataSource` for those that have one of their own."""
-        if "dataSource" in data and (data["dataSource"] is None or data["dataSource"] == ""):
+        if "dataSource" in data and data["dataSource"] is None:
             yield "dataSource", "dataSource"
-        elif data.get("dataSource") is not None and (text := problem_of("dataSource", data["dataSource"])):
-            yield "dataSource", text
 
     def identify(self, data: dict[str, Any], kind: str, now_ms: int) -> dict[str, Any]:
         """Fill in id, group and resource where they are not given."""
         data["id"] = data["id"] or self.new_id(data, kind, now_ms)
-        data["groupId"] = data["groupId"] or self.new_group(data)
+        if data["groupId"] is None:
+            data["groupId"] = self.new_group(data)
         data["resource"] = data["resource"] or {"availabilityGroup": data["id"], "requiredCapacity": 1}
         return data
 
@@ -110,11 +111,13 @@ class Noop(TaskShape):
     order = ("type", "id", "groupId", "dataSource", "runTime", "context", "resource")
 
     dataSource = Text("none")
+    resource = Ignored()
     runTime = Whole(NOOP_MS, long=True)
+    isReadyTime = Whole(0, long=True)
+    isReadyResult = Text()
 
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        if data.get("dataSource") is not None and (text := problem_of("dataSource", data["dataSource"])):
-            yield "dataSource", text
+        return iter(())
 
     def finish(self, data: dict[str, Any]) -> dict[str, Any]:
         return data | {"runTime": data["runTime"] or NOOP_MS}
@@ -128,6 +131,9 @@ class _Ingestion(TaskShape):
         if "spec" in data and data["spec"] is None:
             yield "spec", "spec"
         io, tuning = ((data.get("spec") or {}).get(name) or {} for name in ("ioConfig", "tuningConfig"))
+        granularity = ((data.get("spec") or {}).get("dataSchema") or {}).get("granularitySpec") or {}
+        if io.get("dropExisting") and granularity and not granularity.get("intervals"):
+            yield "spec", "GranularitySpec's intervals cannot be empty when using replace."
         if io.get("appendToExisting") and tuning.get("forceGuaranteedRollup"):
             yield "spec", "Perfect rollup cannot be guaranteed when appending to existing dataSources"
 
@@ -143,6 +149,7 @@ class Index(_Ingestion):
     java = _TASK + "IndexTask"
     order = ("type", "id", "groupId", "resource", "spec", "context", "dataSource")
 
+    groupId = Ignored()
     spec = Inside(IndexSpecShape)
 
     def new_group(self, data: dict[str, Any]) -> str:
@@ -163,6 +170,8 @@ class IndexParallel(_Ingestion):
 class _FixedInterval(TaskShape):
     """What works on the unused segments of an interval."""
 
+    groupId = Ignored()
+    resource = Ignored()
     interval = IntervalText()
 
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:

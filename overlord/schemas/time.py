@@ -17,7 +17,7 @@ from overlord.schemas.base import (
     IntervalText,
     Kinds,
     ListOf,
-    Poly,
+    OtherwiseDefault,
     Problem,
     Shape,
     Text,
@@ -84,10 +84,10 @@ class ArbitraryGranularitySpec(Shape):
 GRANULARITY_SPEC = "org.apache.druid.indexer.granularity.GranularitySpec"
 
 
-def granularity_spec() -> Poly:
+def granularity_spec() -> OtherwiseDefault:
     """A field for a granularitySpec; uniform if it does not say."""
     default = {"type": "uniform", "segmentGranularity": "DAY", "queryGranularity": {"type": "none"}}
-    return Poly(
+    return OtherwiseDefault(
         granularity_specs,
         GRANULARITY_SPEC,
         lambda: default | {"rollup": True, "intervals": []},

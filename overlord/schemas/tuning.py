@@ -14,6 +14,7 @@ from overlord.schemas.base import (
     Inside,
     Kinds,
     ListOf,
+    OtherwiseDefault,
     PeriodText,
     Poly,
     Problem,
@@ -29,6 +30,7 @@ tuning_kinds: Kinds = Registry("tuning config")
 bitmap_kinds: Kinds = Registry("bitmap")
 dictionary_kinds: Kinds = Registry("string dictionary encoding")
 appendable_kinds: Kinds = Registry("appendable index spec")
+medium_kinds: Kinds = Registry("write-out medium")
 TUNING = "org.apache.druid.segment.indexing.TuningConfig"
 _DATA = "org.apache.druid.segment.data."
 COMPRESSIONS = ("lz4", "lzf", "zstd", "uncompressed", "none")
@@ -56,7 +58,7 @@ class FrontCodedDictionary(Shape):
     java = "org.apache.druid.segment.column.StringEncodingStrategy$FrontCoded"
 
     bucketSize = Whole(4)
-    formatVersion = Whole(1)
+    formatVersion = Whole(0)
 
 
 @appendable_kinds.add("onheap")
@@ -66,6 +68,13 @@ class OnHeapIndex(Shape):
     java = "org.apache.druid.segment.incremental.OnheapIncrementalIndex$Spec"
 
     preserveExistingMetrics = Flag(False)
+
+
+@medium_kinds.add("tmpFile", "offHeapMemory", "onHeapMemory")
+class Medium(Shape):
+    """Where Druid keeps a segment while it is written."""
+
+    java = "org.apache.druid.segment.writeout.SegmentWriteOutMediumFactory"
 
 
 class IndexSpec(Shape):
@@ -97,12 +106,13 @@ def _onheap() -> dict[str, Any]:
 class TuningConfig(Shape):
     """What index, index_parallel and compact share."""
 
-    read_only = frozenset({"targetPartitionSize", "rowFlushBoundary", "maxNumSubTasks"})
+    read_only = frozenset({"targetPartitionSize", "rowFlushBoundary", "maxNumSubTasks", "publishTimeout"})
+    old_push_timeout = False  # whether publishTimeout, its old name, is known
     order: tuple[str, ...] = ()
 
     targetPartitionSize = Whole()
     maxRowsPerSegment = Whole()
-    appendableIndexSpec = Poly(
+    appendableIndexSpec = OtherwiseDefault(
         appendable_kinds, "org.apache.druid.segment.incremental.AppendableIndexSpec", _onheap, without_type="onheap"
     )
     maxRowsInMemory = Whole(1_000_000)
@@ -118,8 +128,13 @@ class TuningConfig(Shape):
     maxPendingPersists = Whole(0)
     forceGuaranteedRollup = Flag(False)
     reportParseExceptions = Flag(False)
-    pushTimeout = Whole(0, long=True)
-    segmentWriteOutMediumFactory = Raw()
+    pushTimeout = Whole(long=True)
+    publishTimeout = Whole(long=True)
+    segmentWriteOutMediumFactory = OtherwiseDefault(
+        medium_kinds,
+        "org.apache.druid.segment.writeout.SegmentWriteOutMediumFactory",
+        without_type="tmpFile",
+    )
     logParseExceptions = Flag(False)
     maxParseExceptions = Whole(UNLIMITED)
     maxSavedParseExceptions = Whole(0)
@@ -143,6 +158,12 @@ class TuningConfig(Shape):
         data |= {"partitionsSpec": spec} | _shown_beside(spec)
         if data["indexSpecForIntermediatePersists"] is None:
             data["indexSpecForIntermediatePersists"] = data["indexSpec"]
+        old = data["publishTimeout"] if self.old_push_timeout else None
+        data |= {
+            "pushTimeout": (old or 0) if data["pushTimeout"] is None else data["pushTimeout"],
+            "awaitSegmentAvailabilityTimeoutMillis": max(0, data["awaitSegmentAvailabilityTimeoutMillis"]),
+            "numPersistThreads": max(1, data["numPersistThreads"]),
+        }
         if data["reportParseExceptions"]:
             data |= {"maxParseExceptions": 0, "maxSavedParseExceptions": min(1, data["maxSavedParseExceptions"])}
         return {name: data[name] for name in self.order}
@@ -157,6 +178,7 @@ class TuningConfig(Shape):
                 return None
             given = {"maxRowsPerSegment": rows, "numShards": shards, "partitionDimensions": dimensions}
             return {"type": "hashed", **load(HashedPartitions, given)}
+        rows = None if rows == -1 else rows
         if rows is None and total is None:
             return None
         return {"type": "dynamic", "maxRowsPerSegment": 5_000_000 if rows is None else rows, "maxTotalRows": total}
@@ -200,6 +222,7 @@ class IndexTuning(TuningConfig):
 
     java = "org.apache.druid.indexing.common.task.IndexTask$IndexTuningConfig"
     order = (*_FIRST, "partitionDimensions", *_STORAGE, *_FAULTS, "numPersistThreads")
+    old_push_timeout = True
 
 
 @tuning_kinds.add("index_parallel")
@@ -225,6 +248,11 @@ class ParallelTuning(TuningConfig):
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         yield from super().problems(data)
+        spec = data.get("partitionsSpec") if data.get("forceGuaranteedRollup") else None
+        if spec and spec["type"] in ("single_dim", "range"):
+            key = "partitionDimension" if spec["type"] == "single_dim" else "partitionDimensions"
+            if not spec.get(key):
+                yield "partitionsSpec", "partitionDimensions must be specified"
         old, new = data.get("maxNumSubTasks"), data.get("maxNumConcurrentSubTasks")
         if old is not None and new is not None:
             yield "maxNumSubTasks", "Can't use both maxNumSubTasks and maxNumConcurrentSubTasks"
