@@ -60,13 +60,14 @@ def perform(
         It cannot be done.
     """
     kind = action.get("type")
-    if kind is None:
+    if "type" not in action:
         raise BadRequest(
             f"Could not resolve subtype of [simple type, class {_TASK_ACTION}]: missing type id property 'type' "
             "(for POJO property 'action')",
             where="action.type",
         )
     if not isinstance(kind, str) or kind not in actions:
+        kind = "null" if kind is None else kind
         raise BadRequest(
             f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/overlord' "
             f"service. Could not resolve type id '{kind}' as a subtype of `{_TASK_ACTION}` known type ids = "

@@ -56,6 +56,7 @@ def read(call: Call) -> Wanted:
     BadRequest
         A field is missing or cannot be read.
     """
+    datasource = call.text("dataSource", JAVA)
     stamp = call.required("timestamp", JAVA)
     instant = stamp if isinstance(stamp, int) and not isinstance(stamp, bool) else parse_instant(str(stamp))
     previous = call.action.get("previousSegmentId")
@@ -63,7 +64,7 @@ def read(call: Call) -> Wanted:
     given = call.action.get("shardSpecFactory", call.action.get("partialShardSpec"))
     return Wanted(
         task=call.task,
-        datasource=call.text("dataSource", JAVA) if call.action.get("dataSource") else call.task.datasource,
+        datasource=datasource,
         instant=instant,
         query=_granularity(call.required("queryGranularity", JAVA)),
         segment=_granularity(call.required("preferredSegmentGranularity", JAVA)),

@@ -50,6 +50,8 @@ class Call:
     def text(self, name: str, java: str) -> str:
         """A required string."""
         value = self.required(name, java)
+        if isinstance(value, int | float):  # Jackson takes it for its text
+            return str(value).lower() if isinstance(value, bool) else str(value)
         if not isinstance(value, str) or "\0" in value:
             raise wrong(name, "a string", value)
         return value

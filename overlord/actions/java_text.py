@@ -39,6 +39,8 @@ def segment(value: DataSegment) -> str:
 
 def shard_spec(value: ShardSpec) -> str:
     """A `ShardSpec`."""
+    if value.type == "none":
+        return _SHARD_SPECS["none"]
     fields = ", ".join(f"{name}={_plain(field)}" for name, field in value.values.items())
     return f"{_SHARD_SPECS[value.type]}{{{fields}}}"
 

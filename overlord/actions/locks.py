@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from overlord import locks
-from overlord.actions.base import Call, actions, wrong
+from overlord.actions.base import Call, actions, refused, wrong
 from overlord.errors import BadRequest
 from overlord.model.instant import now_ms
 from overlord.model.lock import LockRequest, LockType
@@ -51,7 +51,9 @@ def lock_release(call: Call) -> None:
 def segment_lock_try_acquire(call: Call) -> Any:
     """Locks on single segments, each now or not."""
     java = "SegmentLockTryAcquireAction"
-    ids = call.required("partitionIds", java)
+    ids = call.required("partitionIds", java, "partitionIds is empty")
+    if ids == []:
+        raise refused(java, "partitionIds is empty", where="action.partitionIds")
     if not isinstance(ids, list) or not all(isinstance(each, int) and not isinstance(each, bool) for each in ids):
         raise wrong("partitionIds", "a list of whole numbers", ids)
     return [_segment_result(_take(call, _segment(call, java, each))) for each in ids]
@@ -77,12 +79,9 @@ def _time_chunk(call: Call, java: str) -> LockRequest:
 
 
 def _segment(call: Call, java: str, partition_id: int) -> LockRequest:
-    kind = lock_type(call)
-    if kind in (LockType.APPEND, LockType.REPLACE):
-        raise BadRequest(f"A lock of type {kind} is for time chunks only", where="action.lockType")
     return LockRequest(
         interval=call.interval("interval", java),
-        type=kind,
+        type=lock_type(call),
         granularity="segment",
         version=call.text("version", java),
         partition_id=partition_id,

@@ -41,8 +41,10 @@ def read(value: Any, where: str) -> Json | None:
         sequences(value)
         return dict(value)
     raise BadRequest(
-        f"Could not resolve type id '{kind}' as a subtype of `org.apache.druid.indexing.overlord.DataSourceMetadata` "
-        "known type ids = [kafka, kinesis, object]",
+        f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/overlord' "
+        f"service. Could not resolve type id '{kind}' as a subtype of "
+        "`org.apache.druid.indexing.overlord.DataSourceMetadata` "
+        f"known type ids = [kafka, kinesis, object] (for POJO property '{where.rpartition('.')[2]}')",
         where=where,
     )
 

@@ -56,6 +56,12 @@ def read(value: Any) -> PartialSpec:
     if not isinstance(value, Mapping):
         raise wrong("shardSpecFactory", "an object", value)
     kind = value.get("type")
+    if "type" not in value:
+        raise BadRequest(
+            f"Could not resolve subtype of [simple type, class {_JAVA}]: missing type id property 'type' "
+            "(for POJO property 'shardSpecFactory')",
+            where="action.shardSpecFactory.type",
+        )
     if kind not in KINDS:
         raise BadRequest(
             f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/overlord' "

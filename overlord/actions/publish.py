@@ -75,13 +75,13 @@ class _Publish:
     def check_fields(self) -> None:
         """Rules between fields."""
         if not self.segments:
-            null_pointer = "java.lang.NullPointerException"
+            no_argument = "java.lang.IllegalArgumentException"
             if self.call.action.get("dataSource") is None:
-                raise ActionFailed("datasource name cannot be null", java=null_pointer)
+                raise ActionFailed("datasource name cannot be null", java=no_argument)
             if self.start is None:
-                raise ActionFailed("start metadata cannot be null", java=null_pointer)
+                raise ActionFailed("start metadata cannot be null", java=no_argument)
             if self.end is None:
-                raise ActionFailed("end metadata cannot be null", java=null_pointer)
+                raise ActionFailed("end metadata cannot be null", java=no_argument)
         if (self.start is None) != (self.end is None):
             raise refused(self.java, "startMetadata and endMetadata must either be both null or both non-null.")
 

@@ -28,13 +28,12 @@ _LIMIT = 2**31 - 1
 def list_used(call: Call) -> Any:
     """Used segments that overlap the intervals; those that others hide only on request."""
     java = "RetrieveUsedSegmentsAction"
-    datasource = call.text("dataSource", java)
-    given = call.action.get("intervals") or call.action.get("interval")
-    texts = [given] if isinstance(given, str) else given
+    texts = call.action.get("intervals")
     if not texts:
         raise refused(java, "No interval specified for retrieving used segments", where="action.intervals")
     if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
         raise wrong("intervals", "a list of intervals", texts)
+    datasource = call.text("dataSource", java)
     shown = call.action.get("visibility") or "ONLY_VISIBLE"
     if shown not in ("ONLY_VISIBLE", "INCLUDING_OVERSHADOWED"):
         raise BadRequest(
@@ -63,26 +62,30 @@ def list_unused(call: Call) -> Any:
     java = "RetrieveUnusedSegmentsAction"
     updated = call.action.get("maxUsedStatusLastUpdatedTime")
     versions = None if call.action.get("versions") is None else call.texts("versions", java)
+    limit = call.whole("limit", _LIMIT)
+    if limit is not None and limit < 0:
+        raise wrong("limit", "0 or more", limit)
     with call.services.db.transaction() as tx:
         found = store.unused_inside(
             tx,
             call.text("dataSource", java),
             call.interval("interval", java),
             versions=versions,
-            limit=call.whole("limit", _LIMIT),
+            limit=limit,
             updated_until=None if updated is None else format_instant(parse_instant(str(updated))),
         )
     return [segment.to_json() for segment in found]
 
 
-def _ids(call: Call, java: str) -> tuple[str, list[str]]:
+def _ids(call: Call, java: str, *, early: bool = True) -> tuple[str, list[str]]:
+    """Datasource and ids; `early` is whether Druid looks at the ids when it reads the action."""
     datasource, ids = call.text("dataSource", java), call.texts("segmentIds", java)
     bad = [each for each in ids if not _readable(each, datasource)]
     if bad:
-        raise ActionFailed(
-            f"Could not parse segment IDs[{bad}] for datasource[{datasource}]".replace("'", ""),
-            java="org.apache.druid.error.DruidException",
-        )
+        text = f"Could not parse segment IDs[{bad}] for datasource[{datasource}]".replace("'", "")
+        if early:
+            raise refused(java, text, where="action.segmentIds")
+        raise ActionFailed(text, java="org.apache.druid.error.DruidException")
     return datasource, ids
 
 
@@ -96,7 +99,7 @@ def _readable(text: str, datasource: str) -> bool:
 @actions.add("retrieveSegmentsById")
 def by_id(call: Call) -> Any:
     """Segments by id, used or not."""
-    datasource, ids = _ids(call, "RetrieveSegmentsByIdAction")
+    datasource, ids = _ids(call, "RetrieveSegmentsByIdAction", early=False)
     with call.services.db.transaction() as tx:
         return [store.parsed(row["payload"]).to_json() for row in store.by_ids(tx, datasource, ids)]
 
@@ -153,6 +156,10 @@ def given_segments(call: Call, java: str) -> list[DataSegment]:
 def update(call: Call) -> None:
     """Replace payloads of rows that are there."""
     found = given_segments(call, "SegmentMetadataUpdateAction")
+    if not found:
+        raise ActionFailed(
+            "org.apache.druid.error.DruidException: No segment to commit", java="java.lang.RuntimeException"
+        )
 
     def body() -> None:
         with call.services.db.transaction() as tx:

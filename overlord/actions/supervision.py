@@ -34,7 +34,6 @@ def update_status(call: Call) -> None:
 @actions.add("updateLocation")
 def update_location(call: Call) -> None:
     """Nothing, likewise."""
-    call.required("location", "UpdateLocationAction", "No task location specified")
 
 
 @actions.add("resetDataSourceMetadata")

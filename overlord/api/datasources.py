@@ -81,7 +81,8 @@ def mark_segment_used(datasource: str, segment_id: str) -> Response:
 def mark_segment_unused(datasource: str, segment_id: str) -> Response:
     """Mark one segment unused."""
     if not _is_segment_id(datasource, segment_id):
-        raise BareText(f"Could not parse Segment ID[{segment_id}] for DataSource[{datasource}]", content_type=JSON)
+        text = f"Could not parse Segment ID[{segment_id}] for DataSource[{datasource}]"
+        raise BareText(text, content_type=JSON if JSON in request.headers.get("Accept", "") else "text/plain")
     return _touch(datasource, segment_id, used=False)
 
 

@@ -23,7 +23,7 @@ class Filter:
 
     datasource: str
     priority: int = 0
-    intervals: tuple[Interval, ...] = ()
+    intervals: tuple[Interval, ...] | None = None
     context: dict[str, Any] = field(default_factory=dict)
 
     def passes_append(self, lock_type: str) -> bool:
@@ -31,8 +31,8 @@ class Filter:
         return self.context.get("useConcurrentLocks") is True or self.context.get("taskLockType") == lock_type
 
     def overlaps(self, lock: TaskLock) -> bool:
-        """Whether a lock touches the intervals asked for; none means all."""
-        return not self.intervals or any(lock.interval.overlaps(interval) for interval in self.intervals)
+        """Whether a lock touches the intervals asked for; all do if none were."""
+        return self.intervals is None or any(lock.interval.overlaps(interval) for interval in self.intervals)
 
 
 @bp.post("/activeLocks")
@@ -94,7 +94,9 @@ def _filter(entry: Any, number: int) -> Filter | None:
             raise BadRequest(f"Cannot read '{name}' of filter [{number}]: got {kind(value)}", where=where)
     if priority is not None and not -INT_MAX - 1 <= priority <= INT_MAX:
         raise BadRequest(f"'priority' of filter [{number}] is no 32-bit integer", where=f"[{number}].priority")
-    parsed = tuple(_interval(text, f"[{number}].intervals") for text in intervals or ())
+    parsed = None
+    if intervals is not None:
+        parsed = tuple(_interval(text, f"[{number}].intervals") for text in intervals)
     if datasource is None or "\0" in datasource:
         return None
     return Filter(

@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from overlord.api.wire import answer, empty, services
+from overlord.api.wire import answer, nothing, services
 
 bp = Blueprint("status", __name__)
 
@@ -37,7 +37,7 @@ def self_discovered_status() -> Response:
 @bp.get("/status/selfDiscovered")
 def self_discovered() -> Response:
     """The same as a bare status, for load balancers."""
-    return empty(200)
+    return nothing()
 
 
 @bp.get("/status/properties")

@@ -225,8 +225,8 @@ def reset(supervisor_id: str) -> Response:
 @bp.post("/<name:supervisor_id>/resetOffsets")
 def reset_offsets(supervisor_id: str) -> Response:
     """Go on from the offsets of the body; queued when this answers."""
-    supervisor = found(supervisor_id)
-    supervisor.reset_offsets(_metadata(json_body()))
+    body = json_body()
+    found(supervisor_id).reset_offsets(_metadata(body))
     return answer({"id": supervisor_id})
 
 

@@ -29,7 +29,11 @@ log = logging.getLogger(__name__)
 
 JSON = "application/json"
 TEXT = "text/plain"
-METHODS = ("HEAD", "GET", "POST", "PUT", "DELETE", "OPTIONS")  # in the order of an Allow header
+METHODS = ("HEAD", "DELETE", "POST", "GET", "PUT", "OPTIONS")  # in the order of an Allow header
+ANSWERED = frozenset(("GET", "POST", "PUT", "DELETE"))
+_V = "/druid/indexer/v1"
+ROOTS = frozenset((_V, f"{_V}/datasources", f"{_V}/compaction"))
+"""Paths of a group of routes at which nothing stands by itself."""
 INT_MAX, LONG_MAX = 2**31 - 1, 2**63 - 1
 IN_MEMORY = 8 * 1024 * 1024  # bytes of an answer; more goes to a temporary file
 
@@ -171,6 +175,13 @@ def empty(status: int = 200) -> Response:
     return response
 
 
+def nothing() -> Response:
+    """A 200 without a body that is JSON all the same, as Druid answers null."""
+    response = Response(status=200)
+    response.headers["Content-Type"] = JSON
+    return response
+
+
 class Spool:
     """Collects an answer of unknown size: in memory, then in a temporary file, gzipped if the client likes."""
 
@@ -257,13 +268,13 @@ def install(app: Flask) -> None:
     app.register_error_handler(OverlordError, _on_error)
     app.register_error_handler(HTTPException, _on_http_exception)
     app.register_error_handler(Exception, _on_crash)
-    app.before_request(_refuse_head)
+    app.before_request(_refuse_odd_methods)
     app.after_request(_finish)
 
 
-def _refuse_head() -> None:
-    if request.method == "HEAD" and request.url_rule is not None:
-        raise MethodNotAllowed(valid_methods=sorted(request.url_rule.methods or ()))
+def _refuse_odd_methods() -> Response | None:
+    """Druid's server knows four methods; the others are refused before it looks at the path."""
+    return None if request.method in ANSWERED else empty(405)
 
 
 def _on_error(error: OverlordError) -> Response:
@@ -288,7 +299,11 @@ def _on_http_exception(error: HTTPException) -> Response:
         response = empty(405)
         response.headers["Allow"] = ",".join(m for m in METHODS if m == "OPTIONS" or m in _methods_here(error))
         return response
-    if isinstance(error, NotFound) and request.path.startswith("/druid"):
+    if isinstance(error, NotFound) and request.path.rstrip("/") in ROOTS:
+        response = empty(405)
+        response.headers["Allow"] = "OPTIONS"
+        return response
+    if isinstance(error, NotFound) and request.path.startswith(("/druid", "/status/")):
         return empty(404)
     if error.response is not None:
         return cast(Response, error.response)

@@ -7,7 +7,7 @@ import re
 from flask import Blueprint, Response, request
 
 from overlord.api.tasks import audit_info
-from overlord.api.wire import INT_MAX, answer, empty, interval_param, json_body, kind, services
+from overlord.api.wire import INT_MAX, answer, empty, interval_param, json_body, kind, nothing, services
 from overlord.errors import BadRequest, NoBody, NotFound
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.worker_config import NAME, normalise
@@ -40,7 +40,7 @@ def total_worker_capacity() -> Response:
 @bp.get("/scaling")
 def scaling() -> Response:
     """Nothing: there is no autoscaler."""
-    return empty(200)
+    return nothing()
 
 
 @bp.post("/worker/<name:host>/enable")
@@ -68,7 +68,7 @@ def worker_config() -> Response:
     """The configuration of workers; nothing before any was set."""
     with services().db.transaction() as tx:
         value = config.get(tx, NAME)
-    return empty(200) if value is None else answer(value)
+    return nothing() if value is None else answer(value)
 
 
 @bp.post("/worker")

@@ -131,6 +131,13 @@ class Board:
         self._held[granted.id] = granted
         self._found.clear()
 
+    def drop(self, locks: list[Held]) -> None:
+        """Give some back."""
+        if locks:
+            self._tx.run("locks.drop", ids=[each.id for each in locks])
+            self._held = {id_: each for id_, each in self._held.items() if each not in locks}
+            self._found.clear()
+
     def revoke(self, conflicts: list[Held]) -> None:
         """Mark locks as lost; their owners find out when they ask or publish."""
         lost = [replace(each, lock=replace(each.lock, revoked=True)) for each in conflicts]
@@ -157,13 +164,17 @@ def try_acquire(
     """
     if request.interval.empty:
         raise ActionFailed("interval empty", java="java.lang.IllegalArgumentException")
+    if request.granularity == "segment" and request.type in (LockType.APPEND, LockType.REPLACE):
+        return Acquired(None, [])  # these two are for time chunks only
     board = board or Board(tx, task.datasource)
     if not board.is_active(task.id):
         raise ActionFailed(f"Unable to grant lock to inactive Task [{task.id}]")
     held = board.overlapping(request.interval)
     own = [each for each in held if reusable(each.lock, task.group_id, request)]
     if own:
-        return Acquired(_share(board, task, own), [])
+        shared = _share(board, task, own)
+        board.drop(_redundant(board, task, shared))
+        return Acquired(shared, [])
     standing = [each for each in held if not each.lock.revoked]
     conflicts = [each for each in standing if not coexist(each.lock, request)]
     if all(each.lock.priority < task.priority for each in conflicts):
@@ -181,7 +192,23 @@ def try_acquire(
         partition_id=request.partition_id,
     )
     board.grant(task.id, lock)
+    board.drop(_redundant(board, task, lock))
     return Acquired(lock, [])
+
+
+def _redundant(board: Board, task: Task, granted: TaskLock) -> list[Held]:
+    """APPEND locks of a task that it needs no more, now that it has one on more time."""
+    if granted.type is not LockType.APPEND or granted.revoked:
+        return []
+    return [
+        each
+        for each in board.overlapping(granted.interval)
+        if each.task_id == task.id
+        and each.lock.type is LockType.APPEND
+        and not each.lock.revoked
+        and each.lock.interval != granted.interval
+        and granted.interval.contains(each.lock.interval)
+    ]
 
 
 def in_the_way(tx: Transaction, task: Task, request: LockRequest) -> list[dict[str, Any]]:

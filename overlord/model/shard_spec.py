@@ -83,8 +83,9 @@ class ShardSpec:
         kind = value.get("type") if isinstance(value, Mapping) else None
         if kind not in _FIELDS:
             raise BadRequest(
-                f"Could not resolve type id '{kind}' as a subtype of "
-                f"`org.apache.druid.timeline.partition.ShardSpec`: known type ids = [{', '.join(sorted(_FIELDS))}]"
+                f"Please make sure to load all the necessary extensions and jars with type '{kind}' on "
+                f"'druid/overlord' service. Could not resolve type id '{kind}' as a subtype of "
+                f"`org.apache.druid.timeline.partition.ShardSpec` known type ids = [{', '.join(sorted(_FIELDS))}]"
             )
         values = {}
         for name, default in _FIELDS[kind].items():

@@ -302,7 +302,8 @@ class Choice(Text):
         word = super().read(value).lower()
         if word not in self.words:
             raise fault(
-                f"Cannot construct instance of `{self.java}`, problem: No enum constant {self.java}.{word.upper()}",
+                f"Cannot construct instance of `{self.java}`, problem: "
+                f"No enum constant {self.java.replace('$', '.')}.{word.upper()}",
                 hint=f"known: {', '.join(self.words)}",
             )
         return word

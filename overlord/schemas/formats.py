@@ -20,6 +20,7 @@ from overlord.schemas.base import (
     Shape,
     Text,
     Whole,
+    fault,
 )
 
 input_format_kinds: Kinds = Registry("input format")
@@ -59,9 +60,14 @@ class FlattenFieldOrName(Poly):
 
     def read(self, value: Any) -> dict[str, Any]:
         if isinstance(value, Mapping):
-            return super().read(value)
+            read = super().read(value)
+            if read["type"] in ("path", "jq") and value.get("expr") is None:
+                raise fault(
+                    f"Cannot construct instance of `{self.java}`, problem: Missing 'expr' for field[{read['name']}]"
+                )
+            return read
         name = Text().read(value)
-        return {"type": "root", "name": name, "expr": name}
+        return {"type": "root", "name": name, "expr": name, "nodes": None}
 
 
 class FlattenSpec(Shape):

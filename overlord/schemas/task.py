@@ -127,13 +127,15 @@ class Noop(TaskShape):
 
 
 class _Ingestion(TaskShape):
+    when_replacing = "when using replace"
+
     def own_problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "spec" in data and data["spec"] is None:
             yield "spec", "spec"
         io, tuning = ((data.get("spec") or {}).get(name) or {} for name in ("ioConfig", "tuningConfig"))
         granularity = ((data.get("spec") or {}).get("dataSchema") or {}).get("granularitySpec") or {}
         if io.get("dropExisting") and granularity and not granularity.get("intervals"):
-            yield "spec", "GranularitySpec's intervals cannot be empty when using replace."
+            yield "spec", f"GranularitySpec's intervals cannot be empty {self.when_replacing}."
         if io.get("appendToExisting") and tuning.get("forceGuaranteedRollup"):
             yield "spec", "Perfect rollup cannot be guaranteed when appending to existing dataSources"
 
@@ -148,6 +150,8 @@ class Index(_Ingestion):
 
     java = _TASK + "IndexTask"
     order = ("type", "id", "groupId", "resource", "spec", "context", "dataSource")
+
+    when_replacing = "for replace"
 
     groupId = Ignored()
     spec = Inside(IndexSpecShape)

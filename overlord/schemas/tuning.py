@@ -24,7 +24,7 @@ from overlord.schemas.base import (
     Whole,
     load,
 )
-from overlord.schemas.partitions import HashedPartitions, partitions_spec, split_hint
+from overlord.schemas.partitions import DEFAULT_ROWS, HashedPartitions, partitions_spec, split_hint
 
 tuning_kinds: Kinds = Registry("tuning config")
 bitmap_kinds: Kinds = Registry("bitmap")
@@ -178,10 +178,13 @@ class TuningConfig(Shape):
                 return None
             given = {"maxRowsPerSegment": rows, "numShards": shards, "partitionDimensions": dimensions}
             return {"type": "hashed", **load(HashedPartitions, given)}
-        rows = None if rows == -1 else rows
         if rows is None and total is None:
             return None
-        return {"type": "dynamic", "maxRowsPerSegment": 5_000_000 if rows is None else rows, "maxTotalRows": total}
+        return {
+            "type": "dynamic",
+            "maxRowsPerSegment": DEFAULT_ROWS if rows in (None, -1) else rows,
+            "maxTotalRows": total,
+        }
 
 
 def _shown_beside(spec: dict[str, Any] | None) -> dict[str, Any]:

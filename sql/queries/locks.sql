@@ -52,6 +52,12 @@ WITH ours AS (
 )
 DELETE FROM {tasklocks} t USING ours WHERE t.id = ours.tasklock_id
 
+-- drop --
+WITH ours AS (
+  DELETE FROM {ovl_locks} WHERE id = ANY(%(ids)s::bigint[]) RETURNING tasklock_id
+)
+DELETE FROM {tasklocks} t USING ours WHERE t.id = ours.tasklock_id
+
 -- release_task --
 WITH ours AS (
   DELETE FROM {ovl_locks} WHERE task_id = %(task_id)s RETURNING tasklock_id

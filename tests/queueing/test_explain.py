@@ -100,11 +100,21 @@ def test_a_disabled_worker_and_an_affinity_are_named(line):
     assert (found["kind"], found["state"]) == ("affinity", "PENDING")
 
 
+SPEC = {
+    "dataSchema": {"dataSource": "d", "timestampSpec": {}, "dimensionsSpec": {}, "granularitySpec": {}},
+    "ioConfig": {
+        "type": "index",
+        "inputSource": {"type": "inline", "data": "x"},
+        "inputFormat": {"type": "json"},
+    },
+}
+
+
 def test_more_slots_than_there_are_and_a_taken_availability_group_are_named(line):
-    line.submit("large", resource={"availabilityGroup": "l", "requiredCapacity": 9})
-    line.submit("first", resource={"availabilityGroup": "g", "requiredCapacity": 1})
+    line.submit("large", type="index", spec=SPEC, resource={"availabilityGroup": "l", "requiredCapacity": 9})
+    line.submit("first", type="index", spec=SPEC, resource={"availabilityGroup": "g", "requiredCapacity": 1})
     line.until_state("first", "RUNNING")
-    line.submit("second", resource={"availabilityGroup": "g", "requiredCapacity": 1})
+    line.submit("second", type="index", spec=SPEC, resource={"availabilityGroup": "g", "requiredCapacity": 1})
     line.until_state("second", "PENDING")
     line.until_state("large", "PENDING")
     assert explain(line, "large")["kind"] == "tooLarge"

@@ -148,12 +148,6 @@ REFUSED = [
     ("/config/datasources/a", {"dataSource": "a", "engine": "msq"}, 400, "MSQ engine"),
     ("/config/datasources/a", {"dataSource": "a", "skipOffsetFromLatest": "x"}, 400, "x"),
     (
-        "/config/datasources/a",
-        {"dataSource": "a", "tuningConfig": {"partitionsSpec": {"type": "no"}}},
-        400,
-        "type id 'no'",
-    ),
-    (
         "/config/cluster",
         {"engine": "msq"},
         400,

@@ -166,11 +166,11 @@ def _quietly(supervisor):
 
 
 def test_a_task_that_is_refused_at_its_run_is_told_in_the_status_and_the_schedule_goes_on(services):
-    supervisor = made(services, task={"type": "noop", "dataSource": "a/b"})
+    supervisor = made(services, task={"type": "noop", "context": {"priority": "x"}})
     supervisor._pass(at(1))
     report = supervisor.status()["taskReport"]
     assert report["totalFailedTasks"] == 1 and report["totalSubmittedTasks"] == 0
-    assert "cannot contain" in report["recentTasks"][0]["errorMsg"]
+    assert "Cannot read the priority" in report["recentTasks"][0]["errorMsg"]
 
 
 def test_the_status_counts_runs(services):

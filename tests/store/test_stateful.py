@@ -153,6 +153,15 @@ class Model:
         )
         if all(each.task != task or each.as_answer() != made.as_answer() for each in self.locks):
             self.locks.append(made)
+        if kind == "APPEND" and not revoked:
+            self.locks = [each for each in self.locks if not self.redundant(each, task, interval)]
+
+    @staticmethod
+    def redundant(lock, task, interval):
+        """Of a task's APPEND locks, those within the one it has got now."""
+        if (lock.task, lock.type, lock.revoked) != (task, "APPEND", False):
+            return False
+        return lock.interval != interval and inside(interval, lock.interval)
 
     def standing(self, task):
         return [lock for lock in self.locks if lock.task == task and not lock.revoked]

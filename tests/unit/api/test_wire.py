@@ -68,7 +68,21 @@ def test_an_unknown_path_is_an_empty_404_without_content_type(client):
     assert (answer.status_code, answer.data, answer.content_type) == (404, b"", None)
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "TRACE", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["numbers", "nope"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PATCH", "TRACE"])
+def test_a_method_that_druid_does_not_know_is_an_empty_405_whatever_the_path(client, method, path):
+    answer = client.open(f"{V}/{path}", method=method)
+    assert (answer.status_code, answer.data) == (405, b"")
+    assert "Allow" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["", "/datasources", "/compaction/"])
+def test_the_root_of_a_group_of_routes_allows_no_method(client, path):
+    answer = client.get(V + path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS")
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_another_method_is_an_empty_405_that_says_which(client, method):
     answer = client.open(f"{V}/numbers", method=method)
     assert (answer.status_code, answer.data) == (405, b"")
