@@ -244,7 +244,7 @@ class Allocation:
             return None
         if used and used[0].interval != interval:
             return None
-        version = format_instant(now_ms())
+        version = locks.APPEND_VERSION if wanted.lock_type is LockType.APPEND else format_instant(now_ms())
         if not wanted.by_segment:
             lock = self._lock(wanted, LockRequest(interval=interval, type=wanted.lock_type))
             if lock is None:

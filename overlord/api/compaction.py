@@ -173,7 +173,8 @@ def statuses() -> Response:
     names = [each.spec.datasources[0] for each in supervisors.all() if each.spec.type == "autocompact"]
     if not _config().use_supervisors:
         names = []
-    return answer({"latestStatus": [supervisors.compaction.status(name, enabled=True) for name in names]})
+    known = (supervisors.compaction.status(name, enabled=True) for name in names)
+    return answer({"latestStatus": [each for each in known if each["scheduleStatus"] != "AWAITING_FIRST_RUN"]})
 
 
 @bp.get("/status/datasources/<name:datasource>")
@@ -184,11 +185,12 @@ def status(datasource: str) -> Response:
     supervisors = services().supervisors
     found = supervisors.find(ID_PREFIX + datasource)
     enabled = found is not None and not found.spec.suspended
-    return answer({"latestStatus": [supervisors.compaction.status(datasource, enabled=enabled)]})
+    return answer(supervisors.compaction.status(datasource, enabled=enabled))
 
 
 @bp.post("/simulate")
 def simulate() -> Response:
     """What would be compacted under another configuration of the cluster."""
-    cluster = load_config(ClusterCompaction, json_body())
+    body = json_body()
+    cluster = load_config(ClusterCompaction, {} if body is None else body)
     return answer(services().supervisors.compaction.simulate(cluster))

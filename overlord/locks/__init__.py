@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from overlord.errors import ActionFailed, BadRequest
-from overlord.locks.rules import coexist, reusable
+from overlord.locks.rules import coexist, concurrent_segment, reusable
 from overlord.model.instant import format_instant, parse_instant
 from overlord.model.interval import Interval
 from overlord.model.lock import LockRequest, LockType, TaskLock
@@ -164,8 +164,6 @@ def try_acquire(
     """
     if request.interval.empty:
         raise ActionFailed("interval empty", java="java.lang.IllegalArgumentException")
-    if request.granularity == "segment" and request.type in (LockType.APPEND, LockType.REPLACE):
-        return Acquired(None, [])  # these two are for time chunks only
     board = board or Board(tx, task.datasource)
     if not board.is_active(task.id):
         raise ActionFailed(f"Unable to grant lock to inactive Task [{task.id}]")
@@ -179,7 +177,9 @@ def try_acquire(
     conflicts = [each for each in standing if not coexist(each.lock, request)]
     if all(each.lock.priority < task.priority for each in conflicts):
         board.revoke(conflicts)
-    elif not all(each.lock.group_id == task.group_id and each.lock.interval == request.interval for each in conflicts):
+    elif concurrent_segment(request) or not all(
+        each.lock.group_id == task.group_id and each.lock.interval == request.interval for each in conflicts
+    ):
         return Acquired(None, [each.described() for each in conflicts])
     lock = TaskLock(
         type=request.type,

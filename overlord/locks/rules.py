@@ -19,6 +19,8 @@ def coexist(lock: TaskLock, request: LockRequest) -> bool:
     if lock.granularity == "segment" and request.granularity == "segment":
         shared = lock.type is LockType.SHARED and request.type is LockType.SHARED
         return shared or not _same_segment(lock, request)
+    if concurrent_segment(request):
+        return False
     match request.type, lock.type:
         case (LockType.SHARED, LockType.SHARED) | (LockType.APPEND, LockType.APPEND):
             return True
@@ -27,6 +29,11 @@ def coexist(lock: TaskLock, request: LockRequest) -> bool:
         case (LockType.REPLACE, LockType.APPEND):
             return request.interval.contains(lock.interval)
     return False
+
+
+def concurrent_segment(request: LockRequest) -> bool:
+    """Whether a request is of a type for concurrent work but on one segment: no time chunk lock stands beside it."""
+    return request.granularity == "segment" and request.type in (LockType.APPEND, LockType.REPLACE)
 
 
 def _same_segment(lock: TaskLock, request: LockRequest) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from overlord.errors import BadRequest
+
 NAME = "worker.config"
 PLAIN = ("equalDistribution", "fillCapacity")
 WITH_AFFINITY = ("equalDistributionWithAffinity", "fillCapacityWithAffinity")
@@ -19,12 +21,12 @@ def normalise(body: Mapping[str, Any]) -> dict[str, Any]:
     An unknown type, of the configuration or of its strategy, falls back to the default one.
     """
     if body.get("type", "default") != "default":
-        body = {"selectStrategy": {}}
+        body = {}
     strategy = body.get("selectStrategy")
     return {
         "type": "default",
         "selectStrategy": None if strategy is None else _strategy(strategy),
-        "autoScaler": body.get("autoScaler"),
+        "autoScaler": None if body.get("autoScaler") is None else {"type": "NoopAutoScaler"},
     }
 
 
@@ -33,10 +35,14 @@ def _strategy(strategy: Any) -> dict[str, Any]:
         strategy = {}
     name = strategy.get("type")
     if name == "javascript":
-        return {"type": name, "function": strategy.get("function")}
+        raise BadRequest(
+            "Cannot construct instance of `org.apache.druid.indexing.overlord.setup.JavaScriptWorkerSelectStrategy`, "
+            "problem: JavaScript is disabled",
+            where="selectStrategy.type",
+        )
     limits = {"taskLimits": _limits(strategy.get("taskLimits"))}
     if name in WITH_CATEGORY:
-        return {"type": name, "workerCategorySpec": strategy.get("workerCategorySpec"), **limits}
+        return {"type": name, "workerCategorySpec": _categories(strategy.get("workerCategorySpec")), **limits}
     if name not in PLAIN and name not in WITH_AFFINITY:
         name, strategy = PLAIN[0], {}
     return {"type": name, "affinityConfig": _affinity(strategy.get("affinityConfig")), **limits}
@@ -46,6 +52,20 @@ def _affinity(given: Any) -> dict[str, Any] | None:
     if not isinstance(given, Mapping):
         return None
     return {"affinity": given.get("affinity") or {}, "strong": bool(given.get("strong", False))}
+
+
+def _categories(given: Any) -> dict[str, Any] | None:
+    if not isinstance(given, Mapping):
+        return None
+    kinds = given.get("categoryMap") or {}
+    return {
+        "categoryMap": {
+            kind: {"defaultCategory": one.get("defaultCategory"), "categoryAffinity": one.get("categoryAffinity") or {}}
+            for kind, one in kinds.items()
+            if isinstance(one, Mapping)
+        },
+        "strong": bool(given.get("strong", False)),
+    }
 
 
 def _limits(given: Any) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from overlord.errors import BadRequest
 from overlord.registry import Registry
 from overlord.schemas.base import (
     Choice,
-    Enum,
     Flag,
     GranularityJson,
     Inside,
@@ -159,7 +158,7 @@ class CompactionIo(Shape):
 
     java = _COORDINATOR + "UserCompactionTaskIOConfig"
 
-    dropExisting = Flag()
+    dropExisting = Flag(False)
 
 
 class DatasourceCompaction(Shape):
@@ -179,7 +178,7 @@ class DatasourceCompaction(Shape):
     transformSpec = Inside(CompactionTransform)
     projections = ListOf(Raw())
     ioConfig = Inside(CompactionIo)
-    engine = Enum(ENGINE, ENGINES)
+    engine = Choice(ENGINE, ENGINES)
     taskContext = Object()
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:

@@ -40,7 +40,7 @@ def test_a_supervisor_has_its_datasource_compacted_once_and_tells_how_far_it_is(
     quick.post("/compaction/config/cluster", {"useSupervisors": True, "compactionTaskSlotRatio": 1.0})
 
     def done():
-        found = quick.get("/compaction/status/datasources/ds").json()["latestStatus"][0]
+        found = quick.get("/compaction/status/datasources/ds").json()
         return found if found["intervalCountCompacted"] == 2 and found["intervalCountAwaitingCompaction"] == 0 else None
 
     status = quick.until(done, 40)

@@ -143,7 +143,7 @@ REFUSED = [
         "/config/datasources/a",
         {"dataSource": "a", "engine": "spark"},
         400,
-        "accepted for Enum class: [native, msq]",
+        "problem: No enum constant org.apache.druid.indexer.CompactionEngine.SPARK",
     ),
     ("/config/datasources/a", {"dataSource": "a", "engine": "msq"}, 400, "MSQ engine"),
     ("/config/datasources/a", {"dataSource": "a", "skipOffsetFromLatest": "x"}, 400, "x"),
@@ -204,6 +204,6 @@ def test_with_supervisors_on_the_configurations_are_theirs(supervised):
 
 
 def test_with_supervisors_on_an_unknown_datasource_has_a_status_too(supervised):
-    answer = supervised.get(V + "/status/datasources/a").json["latestStatus"]
-    assert [(each["dataSource"], each["scheduleStatus"]) for each in answer] == [("a", "NOT_ENABLED")]
+    answer = supervised.get(V + "/status/datasources/a").json
+    assert (answer["dataSource"], answer["scheduleStatus"]) == ("a", "NOT_ENABLED")
     assert supervised.get(V + "/status/datasources").json == {"latestStatus": []}

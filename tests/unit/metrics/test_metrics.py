@@ -65,7 +65,7 @@ def test_requests_are_counted_by_route_not_by_path(client):
     def seen():
         told = page(client)
         labels = ("method", "GET"), ("route", "/druid/indexer/v1/task/{task_id}/status"), ("status", "503")
-        unknown = ("method", "other"), ("route", "unknown"), ("status", "404")
+        unknown = ("method", "other"), ("route", "unknown"), ("status", "405")
         return [told.get(("ovl_http_request_time_seconds_count", *each), 0) for each in (labels, unknown)]
 
     before = seen()
