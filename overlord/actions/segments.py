@@ -43,17 +43,17 @@ def list_used(call: Call) -> Any:
         )
     intervals = [Interval.parse(text) for text in texts]
     with call.services.db.transaction() as tx:
-        found = store.used_overlapping(tx, datasource, intervals, created_before=_replacing_since(tx, call, datasource))
+        found = store.used_overlapping(tx, datasource, intervals, until=_replacing_since(tx, call, datasource))
     if shown == "ONLY_VISIBLE":
         seen = {segment.id for interval in intervals for segment in visible(found, interval)}
         found = sorted((segment for segment in found if segment.id in seen), key=lambda segment: segment.id)
     return [segment.to_json() for segment in found]
 
 
-def _replacing_since(tx: Transaction, call: Call, datasource: str) -> str | None:
+def _replacing_since(tx: Transaction, call: Call, datasource: str) -> list[tuple[Interval, str]]:
     """What was appended after a task began to replace is not its input: it will be upgraded instead."""
     held = [lock for lock in locks.of_task(tx, call.task.id) if lock.datasource == datasource]
-    return min((lock.version for lock in held if lock.type is LockType.REPLACE), default=None)
+    return [(lock.interval, lock.version) for lock in held if lock.type is LockType.REPLACE]
 
 
 @actions.add("segmentListUnused")

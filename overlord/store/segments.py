@@ -63,15 +63,23 @@ def _parsed(payload: bytes) -> DataSegment:
 
 
 def used_overlapping(
-    tx: Transaction, datasource: str, intervals: Iterable[Interval], *, created_before: str | None = None
+    tx: Transaction, datasource: str, intervals: Iterable[Interval], *, until: Sequence[tuple[Interval, str]] = ()
 ) -> list[DataSegment]:
-    """Used segments that overlap any of the intervals, each once."""
+    """Used segments that overlap any of the intervals, each once.
+
+    Parameters
+    ----------
+    until : sequence of (Interval, str)
+        Within each of these, only what was created by then.
+    """
     wanted = condense(intervals)
     found: dict[Any, DataSegment] = {}
     for row in tx.all("segments.used_overlapping", datasource=datasource, **texts(wanted)):
-        if row["id"] in found or (created_before is not None and row["created_date"] > created_before):
+        if row["id"] in found:
             continue
         segment = parsed(row["payload"])
+        if any(row["created_date"] > moment and within.contains(segment.interval) for within, moment in until):
+            continue
         if any(segment.interval.overlaps(interval) for interval in wanted):
             found[row["id"]] = segment
     return list(found.values())

@@ -427,7 +427,11 @@ class Machine(RuleBasedStateMachine):
     @rule(name=TASKS, interval=st.sampled_from(INTERVALS))
     def list_used(self, name, interval):
         task = self.running(name)
-        since = [each.version for each in self.model.locks if (each.task, each.type) == (name, "REPLACE")]
+        since = [
+            each
+            for each in self.model.locks
+            if (each.task, each.type) == (name, "REPLACE") and meet(each.interval, interval)
+        ]
         got = self.act(task, "segmentListUsed", dataSource="ds", intervals=[text(interval)])
         if not since:  # else it does not see what is newer than its lock
             assert [each["identifier"] for each in got] == [each.id for each in self.model.visible(interval)]

@@ -150,3 +150,14 @@ def test_offsets_are_named_as_druid_names_them(db, appender):
         "partitionSequenceNumberMap={KafkaTopicPartition{partition=0, topic='null', multiTopicPartition=false}=0}, "
         "exclusivePartitions=[]}}]. Try resetting the supervisor."
     )
+
+
+def test_a_replace_lock_hides_what_is_newer_only_within_its_own_interval(db, appender, replacer):
+    allocated = allocate(db, appender, "a")
+    act(db, replacer, "lockTryAcquire", lockType="REPLACE", interval="2024-02-01/2024-02-02")
+    append(db, appender, allocated)
+    assert seen(db, replacer) == [(EPOCH, 0, 0)]
+    lock(db, replacer)
+    append(db, appender, allocate(db, appender, "b"))
+    assert seen(db, replacer) == [(EPOCH, 0, 0)]
+    assert seen(db, appender) == [(EPOCH, 0, 0), (EPOCH, 1, 0)]
