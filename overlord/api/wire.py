@@ -274,7 +274,12 @@ def install(app: Flask) -> None:
 
 def _refuse_odd_methods() -> Response | None:
     """Druid's server knows four methods; the others are refused before it looks at the path."""
-    return None if request.method in ANSWERED else empty(405)
+    if request.method in ANSWERED:
+        return None
+    response = empty(405)  # Druid's has no Allow here, which HTTP demands
+    here = _methods_here(current_app.url_map.bind("").allowed_methods(request.path))
+    response.headers["Allow"] = ",".join(m for m in METHODS if m in ANSWERED and m in here)
+    return response
 
 
 def _on_error(error: OverlordError) -> Response:
@@ -296,8 +301,8 @@ def _on_error(error: OverlordError) -> Response:
 
 def _on_http_exception(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed):
-        response = empty(405)
-        response.headers["Allow"] = ",".join(m for m in METHODS if m == "OPTIONS" or m in _methods_here(error))
+        response, here = empty(405), _methods_here(error.valid_methods or ())
+        response.headers["Allow"] = ",".join(m for m in METHODS if m == "OPTIONS" or m in here)
         return response
     if isinstance(error, NotFound) and request.path.rstrip("/") in ROOTS:
         response = empty(405)
@@ -310,11 +315,11 @@ def _on_http_exception(error: HTTPException) -> Response:
     return answer({"error": f"{error.name}: {error.description}"}, error.code or 500)
 
 
-def _methods_here(error: MethodNotAllowed) -> Iterable[str]:
+def _methods_here(fitting: Iterable[str]) -> set[str]:
     """Methods of the path. Of a fixed path only its own, though it may fit another one with a name in it as well."""
     path = request.path.rstrip("/")
     own = [rule.methods or () for rule in current_app.url_map.iter_rules() if rule.rule == path]
-    return {method for methods in own for method in methods} or error.valid_methods or ()
+    return {method for methods in own for method in methods} or set(fitting)
 
 
 def _on_crash(error: Exception) -> Response:

@@ -95,7 +95,7 @@ ROUTES: dict[str, Route] = {
     "datasources.mark_segment_used": Route(renamed=OTHER, answers={200: CREATED}),
     "datasources.mark_segment_unused": Route(
         renamed=OTHER,
-        answers={200: CREATED, 400: raw("That is no id of a segment.")},
+        answers={200: CREATED, 400: Answer(what="Not one of its segments: JSON or a text.")},
     ),
     "pending_segments.delete": Route(
         parameters=(INTERVAL_PARAMETER,), answers={200: gives(shape(numDeleted=INTEGER)), 400: FAULT}

@@ -139,7 +139,7 @@ ROUTES: dict[str, Route] = {
     "compaction.statuses": Route(answers={200: LATEST}),
     "compaction.status": Route(answers={200: LATEST, 404: FAULT}),
     "compaction.simulate": Route(
-        body=Body(schema={"type": "object", "properties": {}}),
+        body=Body(schema={"type": ["object", "null"], "properties": {}}),
         answers={200: gives(shape(compactionStates=OBJECT)), 400: FAULT},
     ),
 }
