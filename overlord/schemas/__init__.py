@@ -12,6 +12,7 @@ from overlord.errors import BadRequest
 from overlord.model.attempts import Retry, timeout_of
 from overlord.model.task import Task
 from overlord.schemas import compact as compact
+from overlord.schemas import databases as databases
 from overlord.schemas import subtasks as subtasks
 from overlord.schemas.base import Fault, shape, unknown_type
 from overlord.schemas.faults import SpecRefused, refused

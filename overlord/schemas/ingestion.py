@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from overlord.model.java_hash import hash_order
 from overlord.registry import Registry
 from overlord.schemas.base import Flag, Inside, Kinds, ListOf, Poly, Problem, Raw, Shape, Text, load
 from overlord.schemas.dimensions import dimensions_spec, duplicates
@@ -59,24 +60,8 @@ class DataSchema(Shape):
                 taken += [*sorted(metric_inputs(metric)), *filter(None, [metric_name(metric)])]
             listed = {each["name"] for each in spec["dimensions"]}
             others = [name for name in taken if name not in listed]
-            spec["dimensionExclusions"] = hash_set_order([*spec["dimensionExclusions"], *others])
+            spec["dimensionExclusions"] = hash_order([*spec["dimensionExclusions"], *others])
         return data
-
-
-def hash_set_order(names: Iterable[str]) -> list[str]:
-    """Names in the order in which a Java HashSet that they were put into gives them."""
-    known = list(dict.fromkeys(names))
-    size = 16
-    while len(known) * 4 > size * 3:
-        size *= 2
-    return sorted(known, key=lambda name: _spread_hash(name) & (size - 1))
-
-
-def _spread_hash(text: str) -> int:
-    number = 0
-    for unit in memoryview(text.encode("utf-16-le", "surrogatepass")).cast("H"):
-        number = (31 * number + unit) & 0xFFFFFFFF
-    return number ^ number >> 16
 
 
 def _seen(name: str, columns: list[str], metrics: list[str]) -> str:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from overlord.registry import Registry
 from overlord.schemas.base import (
     AnyShape,
-    Flag,
     Inside,
     IntervalText,
     Kinds,
@@ -168,23 +167,6 @@ class DruidSource(Shape):
             yield "dataSource", "dataSource"
         if {"interval", "segments"} <= data.keys() and (data["interval"] is None) == (data["segments"] is None):
             yield None, "Specify exactly one of 'interval' and 'segments'"
-
-
-@input_source_kinds.add("sql")
-class SqlSource(Shape):
-    """Rows that a database answers."""
-
-    java = "org.apache.druid.metadata.input.SqlInputSource"
-
-    sqls = ListOf(Text(), list)
-    foldCase = Flag(False)
-    database = Object()
-
-    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        if data.get("sqls") == []:
-            yield "sqls", "No SQL queries provided"
-        if "database" in data and data["database"] is None:
-            yield "database", "SQL Metadata Connector not configured!"
 
 
 class OtherSource(AnyShape):

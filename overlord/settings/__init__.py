@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from overlord.errors import SettingError
+from overlord.model.jdbc import NotPostgres, dsn_from_jdbc
 from overlord.settings.catalog import CATALOG, SECTIONS, TABLES, Setting
 from overlord.settings.druid_keys import druid_names, is_druid_key
-from overlord.settings.jdbc import dsn_from_jdbc
 from overlord.settings.sources import Given, read_config, read_environment, read_flags
 
 __all__ = ["CATALOG", "SECTIONS", "Setting", "SettingError", "Settings"]
@@ -140,7 +140,13 @@ class Settings(Mapping[str, Any]):
         if not uri:
             return None
         prefix = "druid.metadata.storage.connector."
-        return dsn_from_jdbc(uri, self[prefix + "user"], self[prefix + "password"])
+        try:
+            return dsn_from_jdbc(uri, self[prefix + "user"], self[prefix + "password"])
+        except NotPostgres as error:
+            raise SettingError(
+                f"{prefix}connectURI {str(error)!r} is not of a Postgres",
+                hint="only jdbc:postgresql://host:port/db is supported; leave it out for the embedded Postgres",
+            ) from None
 
     def tables(self) -> dict[str, str]:
         """Name of every Druid table by its plain name (`tasks`, `pendingsegments`), folded as Postgres folds it."""

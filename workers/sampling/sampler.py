@@ -14,6 +14,7 @@ from workers.ingest.formats import RawChunk
 from workers.ingest.formats.json import JsonFormat
 from workers.ingest.formats.table import TableFormat
 from workers.ingest.java import text_of
+from workers.ingest.sources import RowSource
 from workers.ingest.transform import Examined, Transform
 from workers.sampling.deadline import time_limit
 from workers.sampling.index import TIME, Index
@@ -82,6 +83,8 @@ def chunks_of(reading: Input) -> Iterator[RawChunk]:
     TaskFailed
         Only a task can read it.
     """
+    if isinstance(reading.source, RowSource) and not reading.source.needs_task:
+        return reading.source.rows(chunk_bytes=CHUNK_BYTES)
     if reading.format is None:
         raise TaskFailed(
             "Rows of this input source cannot be sampled: reading them takes a task",

@@ -8,6 +8,7 @@ from workers.ingest.sources import druid as druid
 from workers.ingest.sources import http as http
 from workers.ingest.sources import inline as inline
 from workers.ingest.sources import local as local
+from workers.ingest.sources import sql as sql
 from workers.ingest.sources.ahead import Block, blocks
 from workers.ingest.sources.base import (
     Access,

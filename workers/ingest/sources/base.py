@@ -120,7 +120,15 @@ class Access:
 
 
 class RowSource(InputSource):
-    """A source that gives rows itself, and so needs no format."""
+    """A source that gives rows itself, and so needs no format.
+
+    Attributes
+    ----------
+    needs_task : bool
+        Whether it can be read by a task alone.
+    """
+
+    needs_task: ClassVar[bool] = True
 
     @property
     def segments_read(self) -> int | None:

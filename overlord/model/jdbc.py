@@ -1,14 +1,21 @@
-"""From the JDBC URI of Druid's configuration to the DSN that psycopg takes."""
+"""From the JDBC URI of a Postgres to the DSN that psycopg takes."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl, quote, urlencode
 
-from overlord.errors import SettingError
-
-_PREFIX = "jdbc:postgresql:"
+PREFIX = "jdbc:postgresql:"
 # What both drivers know under the same name; the JDBC driver's other parameters tune the JDBC driver.
 _SHARED = {"sslmode", "sslcert", "sslkey", "sslrootcert", "options"}
+
+
+class NotPostgres(ValueError):
+    """A URI of another database: the URI without its parameters."""
+
+
+def parameters(uri: str) -> list[str]:
+    """Names of the parameters of a URI, in order."""
+    return [each.partition("=")[0] for each in uri.partition("?")[2].split("&") if each]
 
 
 def dsn_from_jdbc(uri: str, user: str | None = None, password: str | None = None) -> str:
@@ -16,15 +23,12 @@ def dsn_from_jdbc(uri: str, user: str | None = None, password: str | None = None
 
     Raises
     ------
-    SettingError
+    NotPostgres
         If the URI is of another database.
     """
-    if not uri.startswith(_PREFIX):
-        raise SettingError(
-            f"druid.metadata.storage.connector.connectURI {uri.split('?')[0]!r} is not of a Postgres",
-            hint="only jdbc:postgresql://host:port/db is supported; leave it out for the embedded Postgres",
-        )
-    place, _, query = uri[len(_PREFIX) :].partition("?")
+    if not uri.startswith(PREFIX):
+        raise NotPostgres(uri.split("?")[0])
+    place, _, query = uri[len(PREFIX) :].partition("?")
     given = dict(parse_qsl(query))
     user, password = given.get("user") or user, given.get("password") or password
     login = quote(user, safe="") + (":" + quote(password, safe="") if password else "") + "@" if user else ""
