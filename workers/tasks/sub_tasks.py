@@ -258,7 +258,9 @@ class _Merging:
 
     def write(self, runs: list[Run], interval: Interval, shard_spec: ShardSpec, number: int) -> BuiltSegment:
         """Merge and write."""
-        row_bytes = max(1, sum(column.dtype.itemsize for column in _columns(runs[0])))
+        first = runs[0]
+        row_bytes = max(1, sum(column.dtype.itemsize for column in _keys(first)))
+        row_bytes += sum(state.size for state in first.states) // max(1, len(first))
         block_rows = max(1024, self._limits.nbytes // 2 // row_bytes)
         run = merge_runs(runs, self._schema, self._scratch, block_rows) if len(runs) > 1 else runs[0]
         return emit(
@@ -278,10 +280,8 @@ class _Merging:
         return self._results[sub_task]
 
 
-def _columns(run: Run) -> Iterator[Any]:
-    """All arrays of a run."""
+def _keys(run: Run) -> Iterator[Any]:
+    """All arrays of a run but its metrics'."""
     yield from (run.chunk, run.time)
     for column in run.dimensions.values():
         yield from column.keys_in_order()
-    for state in run.states:
-        yield state.values

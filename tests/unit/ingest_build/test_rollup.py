@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.ingest.building import lists
-from workers.ingest.rollup import State, aggregators, order_rows
+from workers.ingest.rollup import aggregators, order_rows
 from workers.ingest.rollup.ordering import Groups
+from workers.ingest.rollup.state import stack
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
 ROWS = st.integers(1, 40)
@@ -119,10 +120,7 @@ def test_folding_parts_and_then_the_results_is_folding_all(rows):
             inner = order_rows([keys[part]], len(keys[part]))
             parts.append(aggregator.fold(state.take(part), inner))
             part_keys.append(keys[part][inner.first])
-        both = State(
-            values=np.concatenate([p.values for p in parts]),
-            valid=np.concatenate([np.ones(len(p), bool) if p.valid is None else p.valid for p in parts]),
-        )
+        both = stack(parts)
         again = aggregator.fold(both, order_rows([np.concatenate(part_keys)], len(both)))
         assert bits(once) == bits(again)
 

@@ -15,7 +15,7 @@ from overlord.model.interval import Interval
 from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building import lists
 from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, from_keys
-from workers.ingest.building.run import DiskState, Run
+from workers.ingest.building.run import Run
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.store import Column, blocks
 from workers.ingest.building.tables import MemoryTable, PlainTable, Table
@@ -103,13 +103,14 @@ def _plain(column: Column, start: int, stop: int) -> Callable[[], Numeric]:
     return lambda: ((piece, None) for piece in blocks(column, start, stop))
 
 
-def _metric(aggregator: Aggregator, state: State | DiskState, start: int, stop: int) -> writer.Column:
+def _metric(aggregator: Aggregator, state: State, start: int, stop: int) -> writer.Column:
     def chunks() -> Numeric:
-        if state.valid is None:
-            yield from _plain(state.values, start, stop)()
+        values, valid = state.arrays["values"], state.arrays.get("valid")
+        if valid is None:
+            yield from _plain(values, start, stop)()
             return
-        for values, valid in zip(blocks(state.values, start, stop), blocks(state.valid, start, stop), strict=True):
-            yield values, ~valid
+        for piece, there in zip(blocks(values, start, stop), blocks(valid, start, stop), strict=True):
+            yield piece, ~there
 
     return writer.NumericColumn(aggregator.name, aggregator.kind, chunks)
 

@@ -11,23 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workers.ingest.ragged import lengths as lengths
+from workers.ingest.ragged import take as take
+
 Ints = npt.NDArray[Any]
-
-
-def lengths(ends: Ints) -> Ints:
-    """Items in each list."""
-    return np.diff(ends, prepend=0)
-
-
-def take(ends: Ints, items: Ints, rows: Ints | slice) -> tuple[Ints, Ints]:
-    """The lists at `rows`, as (ends, items)."""
-    sizes = lengths(ends)
-    starts = (ends - sizes)[rows]
-    sizes = sizes[rows]
-    new_ends = np.cumsum(sizes, dtype=np.int64)
-    total = int(new_ends[-1]) if len(new_ends) else 0
-    index = np.repeat(starts - (new_ends - sizes), sizes) + np.arange(total)
-    return new_ends, items[index]
 
 
 def as_keys(ends: Ints, items: Ints) -> tuple[Ints, Ints]:

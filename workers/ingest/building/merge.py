@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from workers.ingest.building import lists, tables
 from workers.ingest.building.columns import Dimension, Lists, ListTable, Numbers, Strings, common_kind, missing
-from workers.ingest.building.run import DiskState, Run, roll_up, sort
+from workers.ingest.building.run import Run, roll_up, sort
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.store import ArrayFile, ArrayWriter, Column, DiskArray, Scratch, bisect, blocks
-from workers.ingest.rollup import State
+from workers.ingest.rollup import Cells, State
+from workers.ingest.rollup import state as states
 
 Ints = npt.NDArray[Any]
 
@@ -279,7 +280,7 @@ def load(runs: Sequence[Run], block: Sequence[Stretch]) -> Run:
         chunk=stacked([r.chunk for r in chosen]),
         time=stacked([r.time for r in chosen]),
         dimensions={name: dimension([r.dimensions[name] for r in chosen]) for name in chosen[0].dimensions},
-        states=[_load_states(states, block) for states in zip(*(r.states for r in chosen), strict=True)],
+        states=[_load_states(each, block) for each in zip(*(r.states for r in chosen), strict=True)],
     )
 
 
@@ -302,15 +303,8 @@ def _load_lists(columns: Sequence[Lists], block: Sequence[Stretch]) -> Lists:
     )
 
 
-def _load_states(states: Sequence[State | DiskState], block: Sequence[Stretch]) -> State:
-    values = np.concatenate([state.values[s.start : s.stop] for state, s in zip(states, block, strict=True)])
-    if all(state.valid is None for state in states):
-        return State(values=values)
-    valid = [
-        np.ones(len(s), np.bool_) if state.valid is None else state.valid[s.start : s.stop]
-        for state, s in zip(states, block, strict=True)
-    ]
-    return State(values=values, valid=np.concatenate(valid))
+def _load_states(parts: Sequence[State], block: Sequence[Stretch]) -> State:
+    return states.stack([part.rows(s.start, s.stop) for part, s in zip(parts, block, strict=True)])
 
 
 class RunWriter:
@@ -320,6 +314,7 @@ class RunWriter:
         self._scratch = scratch
         self._model = model
         self._out: dict[str, ArrayWriter] = {}
+        self._arrays: dict[int, dict[str, None]] = {}
 
     def append(self, block: Run) -> None:
         """Add rows that follow all those before."""
@@ -337,10 +332,8 @@ class RunWriter:
                 self._put(f"codes/{name}", column.codes)
                 self._put(f"ends/{name}", column.ends[:] + done)
                 self._put(f"items/{name}", column.items)
-        for i, state in enumerate(block.memory_states()):
-            valid = np.ones(len(state), np.bool_) if state.valid is None else state.valid
-            self._put(f"state/{i}", state.values)
-            self._put(f"state valid/{i}", valid)
+        for i, state in enumerate(block.states):
+            self._put_state(i, state)
 
     def done(self) -> Run:
         """The run."""
@@ -348,11 +341,28 @@ class RunWriter:
             chunk=self._out["chunk"].done(),
             time=self._out["time"].done(),
             dimensions={name: self._dimension(name, column) for name, column in self._model.dimensions.items()},
-            states=[
-                DiskState(values=self._out[f"state/{i}"].done(), valid=self._out[f"state valid/{i}"].done())
-                for i in range(len(self._model.states))
-            ],
+            states=[self._state(i) for i in range(len(self._model.states))],
         )
+
+    def _put_state(self, i: int, state: State) -> None:
+        names = self._arrays.setdefault(i, dict.fromkeys(state.arrays))
+        before = len(self._out["time"]) - len(state)
+        for name in state.arrays.keys() - names.keys():  # left out so far, so True
+            names[name] = None
+            self._put(f"array/{i}/{name}", np.ones(before, np.bool_))
+        for name in names:
+            self._put(f"array/{i}/{name}", state.arrays[name] if name in state.arrays else state.flags(name))
+        if state.cells is not None:
+            done = len(self._out[f"data/{i}"]) if f"data/{i}" in self._out else 0
+            self._put(f"cells/{i}", state.cells.ends[:] + done)
+            self._put(f"data/{i}", state.cells.data)
+
+    def _state(self, i: int) -> State:
+        names = self._arrays.get(i, {})
+        cells = None
+        if f"cells/{i}" in self._out:
+            cells = Cells(ends=self._out[f"cells/{i}"].done(), data=self._out[f"data/{i}"].done())
+        return State(arrays={name: self._out[f"array/{i}/{name}"].done() for name in names}, cells=cells)
 
     def _dimension(self, name: str, model: Dimension) -> Dimension:
         if isinstance(model, Numbers):

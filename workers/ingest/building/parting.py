@@ -15,9 +15,10 @@ import numpy as np
 from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings
 from workers.ingest.building.merge import RunWriter, Stretch, load
-from workers.ingest.building.run import DiskState, Run
+from workers.ingest.building.run import Run
 from workers.ingest.building.store import Array, ArrayWriter, Column, Scratch, bisect, blocks
 from workers.ingest.partition.base import Labels, Partitions, Parts
+from workers.ingest.rollup import Cells, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ def gathered(run: Run, ranges: Sequence[range], scratch: Scratch) -> Run:
         chunk=rows(run.chunk),
         time=rows(run.time),
         dimensions={name: _dimension(column, rows, ranges, scratch) for name, column in run.dimensions.items()},
-        states=[DiskState(values=rows(s.values), valid=None if s.valid is None else rows(s.valid)) for s in run.states],
+        states=[_state(state, rows, ranges, scratch) for state in run.states],
     )
 
 
@@ -157,16 +158,30 @@ def _dimension(
     return _lists(column, rows, ranges, scratch)
 
 
+def _state(state: State, rows: Callable[[Column], Column], ranges: Sequence[range], scratch: Scratch) -> State:
+    cells = None
+    if state.cells is not None:
+        ends, data = _ragged(state.cells.ends, state.cells.data, ranges, scratch)
+        cells = Cells(ends=ends, data=data)
+    return State(arrays={name: rows(column) for name, column in state.arrays.items()}, cells=cells)
+
+
 def _lists(column: Lists, rows: Callable[[Column], Column], ranges: Sequence[range], scratch: Scratch) -> Lists:
-    ends, total = ArrayWriter(scratch, np.int64), 0
-    items = []
-    for part in ranges:
-        begin = int(column.ends[part.start - 1 : part.start][0]) if part.start else 0
-        finish = begin
-        for piece in blocks(column.ends, part.start, part.stop):
-            ends.append(piece - begin + total)
-            finish = int(piece[-1])
-        items.append(range(begin, finish))
-        total += finish - begin
     assert column.codes is not None
-    return replace(column, ends=ends.done(), items=Gathered(column.items, items), codes=rows(column.codes))
+    ends, items = _ragged(column.ends, column.items, ranges, scratch)
+    return replace(column, ends=ends, items=items, codes=rows(column.codes))
+
+
+def _ragged(ends: Column, items: Column, ranges: Sequence[range], scratch: Scratch) -> tuple[Column, Column]:
+    """Rows of different lengths."""
+    out, total = ArrayWriter(scratch, np.int64), 0
+    found = []
+    for part in ranges:
+        begin = int(ends[part.start - 1 : part.start][0]) if part.start else 0
+        finish = begin
+        for piece in blocks(ends, part.start, part.stop):
+            out.append(piece - begin + total)
+            finish = int(piece[-1]) if len(piece) else begin
+        found.append(range(begin, finish))
+        total += finish - begin
+    return out.done(), Gathered(items, found)

@@ -9,19 +9,11 @@ import numpy as np
 
 from workers.ingest.building.columns import Dimension, Lists, ListTable, Numbers, Rows, Strings, join
 from workers.ingest.building.schema import BuildSchema
-from workers.ingest.building.store import Array, ArrayFile, Column, DiskArray, Scratch
+from workers.ingest.building.store import ArrayFile, Column, DiskArray, Scratch
 from workers.ingest.building.tables import DiskTable, DiskTableWriter, Table
 from workers.ingest.rollup import Groups, State, order_rows, singles
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiskState:
-    """A `State` on disk."""
-
-    values: Column
-    valid: Column | None
-
-    nbytes: int = 0
+from workers.ingest.rollup import state as states
+from workers.ingest.rollup.state import memory as memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +28,14 @@ class Run:
         Truncated.
     dimensions : mapping
         By name, in the order in which they turned up.
-    states : sequence
+    states : sequence of State
         One a metric, in spec order.
     """
 
     chunk: Column
     time: Column
     dimensions: Mapping[str, Dimension]
-    states: Sequence[State | DiskState] = field(default_factory=tuple)
+    states: Sequence[State] = field(default_factory=tuple)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -60,12 +52,8 @@ class Run:
             chunk=memory(self.chunk)[rows],
             time=memory(self.time)[rows],
             dimensions={name: column.take(rows) for name, column in self.dimensions.items()},
-            states=[state.take(rows) for state in self.memory_states()],
+            states=[state.take(rows) for state in self.states],
         )
-
-    def memory_states(self) -> list[State]:
-        """The states of a run in memory."""
-        return [s for s in self.states if isinstance(s, State)]
 
     def key_columns(self, schema: BuildSchema) -> Iterator[Column]:
         """What rows are sorted by, the foremost first."""
@@ -79,12 +67,6 @@ class Run:
                 yield from self.dimensions[name].keys_in_order()
 
 
-def memory(column: Column) -> Array:
-    """The column, known to be in memory."""
-    assert isinstance(column, np.ndarray), type(column)
-    return column
-
-
 def stack(parts: Sequence[Run]) -> Run:
     """Runs in memory, one below the other, their codes made to agree; not sorted."""
     names = list(dict.fromkeys(name for part in parts for name in part.dimensions))
@@ -93,16 +75,8 @@ def stack(parts: Sequence[Run]) -> Run:
         chunk=np.concatenate([memory(p.chunk) for p in parts]),
         time=np.concatenate([memory(p.time) for p in parts]),
         dimensions={name: join(name, [p.dimensions.get(name) for p in parts], rows) for name in names},
-        states=[_stack_states(states) for states in zip(*(p.memory_states() for p in parts), strict=True)],
+        states=[states.stack(each) for each in zip(*(p.states for p in parts), strict=True)],
     )
-
-
-def _stack_states(states: Sequence[State]) -> State:
-    values = np.concatenate([s.values for s in states])
-    if all(s.valid is None for s in states):
-        return State(values=values)
-    valid = np.concatenate([np.ones(len(s), np.bool_) if s.valid is None else s.valid for s in states])
-    return State(values=values, valid=valid)
 
 
 def sort(rows: Run, schema: BuildSchema) -> Groups:
@@ -114,7 +88,7 @@ def sort(rows: Run, schema: BuildSchema) -> Groups:
 def roll_up(rows: Run, groups: Groups, schema: BuildSchema) -> Run:
     """The run that `rows`, in memory, make."""
     first = groups.first
-    folded = [a.fold(s, groups) for a, s in zip(schema.aggregators, rows.memory_states(), strict=True)]
+    folded = [a.fold(s, groups) for a, s in zip(schema.aggregators, rows.states, strict=True)]
     return Run(
         chunk=memory(rows.chunk)[first],
         time=memory(rows.time)[first],
@@ -157,8 +131,5 @@ def spill(run: Run, scratch: Scratch) -> Run:
         chunk=put(run.chunk),
         time=put(run.time),
         dimensions={name: put_dimension(column) for name, column in run.dimensions.items()},
-        states=[
-            DiskState(values=put(s.values), valid=None if s.valid is None else put(s.valid))
-            for s in run.memory_states()
-        ],
+        states=[state.map(put) for state in run.states],
     )

@@ -14,9 +14,10 @@ import numpy as np
 
 from workers.ingest.building.columns import Dimension, Lists, ListTable, Numbers, Strings
 from workers.ingest.building.parting import gathered
-from workers.ingest.building.run import DiskState, Run
+from workers.ingest.building.run import Run
 from workers.ingest.building.store import ArrayFile, Column, DiskArray, Scratch, blocks
 from workers.ingest.building.tables import DiskTable, DiskTableWriter, Table
+from workers.ingest.rollup import Cells, State
 
 Json = dict[str, Any]
 
@@ -30,10 +31,7 @@ def write_run(run: Run, path: Path) -> Json:
             "chunk": out.column(run.chunk),
             "time": out.column(run.time),
             "dimensions": [[name, out.dimension(column)] for name, column in run.dimensions.items()],
-            "states": [
-                {"values": out.column(s.values), "valid": None if s.valid is None else out.column(s.valid)}
-                for s in run.states
-            ],
+            "states": [out.state(state) for state in run.states],
             "tables": out.tables,
         }
 
@@ -49,6 +47,13 @@ class _Writer:
         for piece in blocks(column, 0, len(column)):
             self._file.put(piece)
         return {"at": start, "dtype": np.dtype(column.dtype).str, "length": len(column)}
+
+    def state(self, state: State) -> Json:
+        cells = state.cells
+        return {
+            "arrays": {name: self.column(column) for name, column in state.arrays.items()},
+            "cells": None if cells is None else [self.column(cells.ends), self.column(cells.data)],
+        }
 
     def table(self, table: Table) -> int:
         if id(table) not in self._known:
@@ -87,12 +92,17 @@ def read_run(path: Path, header: Mapping[str, Any], start: int, stop: int, scrat
         chunk=column(header["chunk"]),
         time=column(header["time"]),
         dimensions={name: _dimension(json, column, tables) for name, json in header["dimensions"]},
-        states=[
-            DiskState(values=column(s["values"]), valid=None if s["valid"] is None else column(s["valid"]))
-            for s in header["states"]
-        ],
+        states=[_state(json, column) for json in header["states"]],
     )
     return gathered(run, [range(start, stop)], scratch)
+
+
+def _state(json: Mapping[str, Any], column: Callable[[Mapping[str, Any]], DiskArray]) -> State:
+    cells = json["cells"]
+    return State(
+        arrays={name: column(each) for name, each in json["arrays"].items()},
+        cells=None if cells is None else Cells(ends=column(cells[0]), data=column(cells[1])),
+    )
 
 
 def _dimension(

@@ -1,14 +1,15 @@
 """Rows that share a truncated time and all dimensions become one: which they are, and what becomes of their metrics.
 
 `ordering` finds the order and the groups, an `Aggregator` folds one metric over them. Both work on whole
-columns. An aggregator's state is arrays of one entry a row, so that the same `fold` serves raw rows, rows
+columns. An aggregator's state is columns of one entry a row, so that the same `fold` serves raw rows, rows
 rolled up earlier, and rows read back from a spilled run.
 """
 
 from __future__ import annotations
 
 from workers.ingest.rollup import numeric as numeric
-from workers.ingest.rollup.base import Aggregator, State, aggregators
+from workers.ingest.rollup.base import Aggregator, aggregators
 from workers.ingest.rollup.ordering import Groups, order_rows, singles
+from workers.ingest.rollup.state import Cells, State
 
-__all__ = ["Aggregator", "Groups", "State", "aggregators", "order_rows", "singles"]
+__all__ = ["Aggregator", "Cells", "Groups", "State", "aggregators", "order_rows", "singles"]

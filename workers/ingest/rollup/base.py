@@ -4,43 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from overlord.registry import Registry
 from workers.ingest.rollup.ordering import Groups
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """One partial aggregate a row.
-
-    Attributes
-    ----------
-    values : ndarray of int64, float64 or float32, shape (rows,)
-        Zero where there is none.
-    valid : ndarray of bool, shape (rows,), or None
-        False where no value was seen yet. None: there is one everywhere.
-    """
-
-    values: npt.NDArray[Any]
-    valid: npt.NDArray[np.bool_] | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held."""
-        return self.values.nbytes + (0 if self.valid is None else self.valid.nbytes)
-
-    def take(self, rows: npt.NDArray[np.intp] | slice) -> State:
-        """The states at `rows`."""
-        return State(values=self.values[rows], valid=None if self.valid is None else self.valid[rows])
+from workers.ingest.rollup.state import State
 
 
 class Aggregator(ABC):

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workers.ingest.rollup.base import Aggregator, State, aggregators
+from workers.ingest.rollup.base import Aggregator, aggregators
 from workers.ingest.rollup.ordering import Groups
+from workers.ingest.rollup.state import State
 
 Values = npt.NDArray[Any]
 
@@ -31,10 +32,10 @@ class Count(Aggregator):
         return cls(json["name"])
 
     def lift(self, values: pl.Series | None, rows: int) -> State:
-        return State(values=np.ones(rows, np.int64))
+        return State.of_numbers(np.ones(rows, np.int64))
 
     def fold(self, state: State, groups: Groups) -> State:
-        return State(values=_long_sum(state.values, groups))
+        return State.of_numbers(_long_sum(state.values, groups))
 
     def combining(self) -> dict[str, Any]:
         return {"type": "longSum", "name": self.name, "fieldName": self.name}
@@ -56,21 +57,21 @@ class NumericAggregator(Aggregator):
 
     def lift(self, values: pl.Series | None, rows: int) -> State:
         if values is None or values.null_count() == rows:
-            return State(values=np.zeros(rows, self.dtype), valid=np.zeros(rows, np.bool_))
+            return State.of_numbers(np.zeros(rows, self.dtype), np.zeros(rows, np.bool_))
         if values.null_count() == 0:
-            return State(values=self._one(values.to_numpy().astype(self.dtype, copy=False)))
+            return State.of_numbers(self._one(values.to_numpy().astype(self.dtype, copy=False)))
         valid = values.is_not_null().to_numpy()
-        return State(values=self._one(values.fill_null(0).to_numpy().astype(self.dtype, copy=False)), valid=valid)
+        return State.of_numbers(self._one(values.fill_null(0).to_numpy().astype(self.dtype, copy=False)), valid)
 
     def fold(self, state: State, groups: Groups) -> State:
         if groups.single:
             return state.take(groups.order)
         if state.valid is None:
-            return State(values=self._reduce(state.values, groups))
+            return State.of_numbers(self._reduce(state.values, groups))
         valid = np.logical_or.reduceat(state.valid[groups.order], groups.starts)
         values = self._reduce(np.where(state.valid, state.values, self.neutral), groups)
         values[~valid] = 0
-        return State(values=values, valid=None if valid.all() else valid)
+        return State.of_numbers(values, None if valid.all() else valid)
 
     def combining(self) -> dict[str, Any]:
         return {"type": self.type, "name": self.name, "fieldName": self.name}
