@@ -14,7 +14,6 @@ LATER = {  # complex metrics and columns of type auto, which cannot be built yet
     "alt_frontcoded_concise_tablelongs",
     "alt_uncompressed_none",
     "alt_zstd_lzf",
-    "first_last",
     "hyper_unique",
     "hyper_unique_large",
     "hyper_unique_norollup",

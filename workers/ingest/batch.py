@@ -6,8 +6,7 @@ A raw batch (from a format) has one column per input field, as that format types
 =============  =======================================================================================
 `__time`       Int64, millis, never null, not yet truncated
 dimension      String | List(String) (after multiValueHandling) | Int64 | Float64 | Float32
-metric         its aggregator's input under the metric's own name: Int64, Float64 or Float32, null = no value;
-               `count` has no column
+metric         its aggregator's input under the metric's own name, as `transform.metrics` gives it
 =============  =======================================================================================
 """
 

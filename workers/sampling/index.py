@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-import polars as pl
 
 from overlord.model.granularity import Granularity
 from workers.ingest.building.schema import aggregator
 from workers.ingest.rollup import Aggregator, Groups, State
+from workers.ingest.rollup.state import stack
 from workers.ingest.transform import Examined
-from workers.sampling.values import cast, python_values, short, wire
+from workers.sampling.values import cast, python_values, wire
 
 TIME = "__time"
 
@@ -49,7 +49,7 @@ class Index:
         self._as_is = as_is
         self._casts = casts
         self._times: list[int] = []
-        self._inputs: dict[str, list[pl.Series]] = {each.name: [] for each in self.aggregators}
+        self._states: list[list[State]] = [[] for _ in self.aggregators]
 
     def add(self, step: Examined) -> None:
         """Add the rows of a step."""
@@ -60,9 +60,8 @@ class Index:
         self._times += np.where(times >= 0, np.maximum(starts, 0), starts).tolist()
         for name, column in self.values.items():
             column.extend(self._column(step, name, rows))
-        for each in self.aggregators:
-            if each.name in step.columns and each.name not in self.values:
-                self._inputs[each.name].append(step.columns[each.name])
+        for each, states in zip(self.aggregators, self._states, strict=True):
+            states.append(each.lift(None if each.name in self.values else step.columns.get(each.name), rows))
 
     def _column(self, step: Examined, name: str, rows: int) -> list[Any]:
         if name in self._as_is:
@@ -76,17 +75,16 @@ class Index:
         """Each row as it would be stored; None for one that became part of an earlier one."""
         groups = self._groups()
         firsts = groups.first.tolist()
-        metrics = {each.name: _finished(each.fold(self._lifted(each), groups)) for each in self.aggregators}
+        metrics = {
+            each.name: each.shown(each.fold(stack(states), groups)) if states else []
+            for each, states in zip(self.aggregators, self._states, strict=True)
+        }
         found: list[dict[str, Any] | None] = [None] * len(self._times)
         for number, row in enumerate(firsts):
             shown = {TIME: self._times[row]}
             shown |= {name: wire(column[row]) for name, column in self.values.items()}
             found[row] = shown | {name: wire(column[number]) for name, column in metrics.items()}
         return found
-
-    def _lifted(self, each: Aggregator) -> State:
-        parts = self._inputs[each.name]
-        return each.lift(pl.concat(parts) if parts else None, len(self._times))
 
     def _groups(self) -> Groups:
         """Rows of equal time and dimensions together, in the order of their first ones."""
@@ -109,13 +107,3 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, list | dict):
         return orjson.dumps(wire(value), option=orjson.OPT_SORT_KEYS)
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value), value
-
-
-def _finished(state: State) -> list[Any]:
-    """Results as numbers, None where no row had a value."""
-    values: list[Any] = state.values.tolist()
-    if state.values.dtype == np.float32:
-        values = [short(value) for value in values]
-    if state.valid is None:
-        return values
-    return [value if there else None for value, there in zip(values, state.valid.tolist(), strict=True)]

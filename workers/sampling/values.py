@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from workers.ingest.java import LONG_MAX, LONG_MIN, double_to_long, parse_double, text_of
+from workers.ingest.rollup.base import short
 
 
 def _double(value: Any) -> float | None:
@@ -63,8 +63,3 @@ def cast(value: Any, kind: str) -> Any:
         return _SCALARS[kind](value)
     scalar = _SCALARS[kind.removeprefix("ARRAY<").removesuffix(">")]
     return [None if item is None else scalar(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def short(value: float) -> float:
-    """A float of 32 bits as the double that prints like it."""
-    return float(str(np.float32(value)))

@@ -24,6 +24,7 @@ from workers.segment import write_columns as write
 from workers.segment.errors import SegmentError
 from workers.segment.smoosh import CHUNK_LIMIT, Entry, SmooshWriter
 from workers.segment.utf16 import sort_key
+from workers.segment.write_complex import CellChunk, PairChunk, write_cells, write_pairs
 
 TIME = "__time"
 VERSION = b"\0\0\0\x09"
@@ -212,7 +213,41 @@ class ComplexColumn:
     cells: Callable[[], Iterable[bytes | None]]
 
 
-Column = NumericColumn | StringColumn | MultiStringColumn | NullColumn | ComplexColumn
+@dataclass(frozen=True)
+class CellsColumn:
+    """Serialised objects, many at a time.
+
+    Attributes
+    ----------
+    name, type_name : str
+        As in `ComplexColumn`.
+    chunks : callable
+        Gives the bytes of many rows joined, as uint8, the size of each row's, and a mask of nulls, or None.
+    """
+
+    name: str
+    type_name: str
+    chunks: Callable[[], Iterator[CellChunk]]
+
+
+@dataclass(frozen=True)
+class PairColumn:
+    """Numbers with the time of each, as first and last keep them.
+
+    Attributes
+    ----------
+    name, type_name : str
+        The type is one of `write_complex.PAIRS`.
+    chunks : callable
+        Gives arrays of times and of values with a mask of nulls among the values, or None; called more than once.
+    """
+
+    name: str
+    type_name: str
+    chunks: Callable[[], Iterator[PairChunk]]
+
+
+Column = NumericColumn | StringColumn | MultiStringColumn | NullColumn | ComplexColumn | CellsColumn | PairColumn
 
 
 def write_segment(
@@ -316,6 +351,7 @@ class _Encoder:
         index = spec.index_spec
         self._ids = _codec(index.dimension_compression, index.lz4_level)
         self._numbers = _codec(index.metric_compression, index.lz4_level)
+        self._pairs = compress.compressor(compress.LZ4, index.lz4_level)  # whatever the rest is packed with
         ordering = spec.metadata.get("ordering") or [{"columnName": TIME}]
         self._by_time = ordering[0].get("columnName") == TIME
 
@@ -341,6 +377,10 @@ class _Encoder:
                 write.write_null(entry, rows)
             case ComplexColumn(_, type_name, cells):
                 write.write_complex(entry, type_name, cells(), rows)
+            case CellsColumn(_, type_name, chunks):
+                write_cells(entry, type_name, chunks(), rows)
+            case PairColumn(_, type_name, chunks):
+                write_pairs(entry, type_name, chunks, rows, self._pairs)
 
 
 def _codec(name: str, lz4_level: int) -> write.Codec:

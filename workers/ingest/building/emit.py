@@ -17,12 +17,15 @@ from workers.ingest.building import lists
 from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, from_keys
 from workers.ingest.building.run import Run
 from workers.ingest.building.schema import BuildSchema
-from workers.ingest.building.store import Column, blocks
+from workers.ingest.building.store import BLOCK_ROWS, Column, blocks
 from workers.ingest.building.tables import MemoryTable, PlainTable, Table
-from workers.ingest.rollup import Aggregator, State
+from workers.ingest.rollup import Aggregator, Complex, State
+from workers.ingest.rollup.first_last import NumberPair
 from workers.segment import writer
+from workers.segment.write_complex import CellChunk, PairChunk
 
 FEW_VALUES = 4096
+CELLS_AT_A_TIME = 4096
 _WHOLE = numbered(0, 0)
 
 Ints = npt.NDArray[Any]
@@ -104,8 +107,13 @@ def _plain(column: Column, start: int, stop: int) -> Callable[[], Numeric]:
 
 
 def _metric(aggregator: Aggregator, state: State, start: int, stop: int) -> writer.Column:
+    if isinstance(aggregator, Complex):
+        return _cells(aggregator, state, start, stop)
+    if isinstance(aggregator, NumberPair):
+        return _pairs(aggregator, state, start, stop)
+    values, valid = state.arrays["values"], state.arrays.get("valid")
+
     def chunks() -> Numeric:
-        values, valid = state.arrays["values"], state.arrays.get("valid")
         if valid is None:
             yield from _plain(values, start, stop)()
             return
@@ -113,6 +121,24 @@ def _metric(aggregator: Aggregator, state: State, start: int, stop: int) -> writ
             yield piece, ~there
 
     return writer.NumericColumn(aggregator.name, aggregator.kind, chunks)
+
+
+def _cells(aggregator: Complex, state: State, start: int, stop: int) -> writer.CellsColumn:
+    def chunks() -> Iterator[CellChunk]:
+        for at in range(start, stop, CELLS_AT_A_TIME):
+            cells, nulls = aggregator.stored(state.rows(at, min(at + CELLS_AT_A_TIME, stop)))
+            yield cells.data[:], np.diff(cells.ends[:], prepend=0), nulls
+
+    return writer.CellsColumn(aggregator.name, aggregator.type_name, chunks)
+
+
+def _pairs(aggregator: NumberPair, state: State, start: int, stop: int) -> writer.PairColumn:
+    def chunks() -> Iterator[PairChunk]:
+        for at in range(start, stop, BLOCK_ROWS):
+            rows = state.rows(at, min(at + BLOCK_ROWS, stop))
+            yield rows.array("time"), rows.values, None if rows.valid is None else ~rows.valid
+
+    return writer.PairColumn(aggregator.name, aggregator.type_name, chunks)
 
 
 def _dimension(name: str, column: Dimension | None, start: int, stop: int, indexed: bool) -> writer.Column:

@@ -7,9 +7,10 @@ rolled up earlier, and rows read back from a spilled run.
 
 from __future__ import annotations
 
+from workers.ingest.rollup import first_last as first_last
 from workers.ingest.rollup import numeric as numeric
-from workers.ingest.rollup.base import Aggregator, aggregators
+from workers.ingest.rollup.base import Aggregator, Complex, aggregators
 from workers.ingest.rollup.ordering import Groups, order_rows, singles
 from workers.ingest.rollup.state import Cells, State
 
-__all__ = ["Aggregator", "Cells", "Groups", "State", "aggregators", "order_rows", "singles"]
+__all__ = ["Aggregator", "Cells", "Complex", "Groups", "State", "aggregators", "order_rows", "singles"]

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from overlord.registry import Registry
 from workers.ingest.rollup.ordering import Groups
-from workers.ingest.rollup.state import State
+from workers.ingest.rollup.state import Cells, State
 
 
 class Aggregator(ABC):
@@ -21,17 +22,17 @@ class Aggregator(ABC):
     ----------
     name : str
         The metric's column.
-    kind : {"LONG", "DOUBLE", "FLOAT"}
-        Type of its column in a segment.
-    dtype : numpy dtype
-        Of the state's values.
+    combined : str
+        The name by which `metadata.drd` lists it.
+    kind : str
+        Type of its column in a segment: LONG, DOUBLE, FLOAT, or COMPLEX<...>.
     """
 
     kind: ClassVar[str]
-    dtype: ClassVar[np.dtype[Any]]
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.combined = name
 
     @classmethod
     @abstractmethod
@@ -49,6 +50,33 @@ class Aggregator(ABC):
     @abstractmethod
     def combining(self) -> dict[str, Any]:
         """The aggregator that folds this one's results, as `metadata.drd` names it."""
+
+    def shown(self, state: State) -> list[Any]:
+        """Results as values of JSON, bytes apart; None where no row had one."""
+        values: list[Any] = state.values.tolist()
+        if state.values.dtype == np.float32:
+            values = [short(value) for value in values]
+        if state.valid is None:
+            return values
+        return [value if there else None for value, there in zip(values, state.valid.tolist(), strict=True)]
+
+
+class Complex(Aggregator):
+    """A metric whose column is one of byte strings."""
+
+    @property
+    def type_name(self) -> str:
+        """Druid's name of the column's type."""
+        return self.kind.removeprefix("COMPLEX<").removesuffix(">")
+
+    @abstractmethod
+    def stored(self, state: State) -> tuple[Cells, npt.NDArray[np.bool_] | None]:
+        """The bytes of each row as a segment keeps them, and which rows are null."""
+
+
+def short(value: float) -> float:
+    """A float of 32 bits as the double that prints like it."""
+    return float(str(np.float32(value)))
 
 
 aggregators: Registry[type[Aggregator]] = Registry("aggregator")

@@ -25,35 +25,33 @@ class Count(Aggregator):
     """Number of input rows."""
 
     kind = "LONG"
-    dtype = np.dtype(np.int64)
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Count:
         return cls(json["name"])
 
     def lift(self, values: pl.Series | None, rows: int) -> State:
-        return State.of_numbers(np.ones(rows, np.int64))
+        if values is None:
+            return State.of_numbers(np.ones(rows, np.int64))
+        return State.of_numbers(values.to_numpy().astype(np.int64))  # 1 for a row that counts
 
     def fold(self, state: State, groups: Groups) -> State:
         return State.of_numbers(_long_sum(state.values, groups))
 
     def combining(self) -> dict[str, Any]:
-        return {"type": "longSum", "name": self.name, "fieldName": self.name}
+        return {"type": "longSum", "name": self.combined, "fieldName": self.combined}
 
 
 class NumericAggregator(Aggregator):
     """Folds the numbers of one field."""
 
     type: ClassVar[str]
+    dtype: ClassVar[np.dtype[Any]]
     neutral: ClassVar[Any]
-
-    def __init__(self, name: str, field: str) -> None:
-        super().__init__(name)
-        self.field = field
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> NumericAggregator:
-        return cls(json["name"], json.get("fieldName", json["name"]))
+        return cls(json["name"])
 
     def lift(self, values: pl.Series | None, rows: int) -> State:
         if values is None or values.null_count() == rows:
@@ -74,7 +72,7 @@ class NumericAggregator(Aggregator):
         return State.of_numbers(values, None if valid.all() else valid)
 
     def combining(self) -> dict[str, Any]:
-        return {"type": self.type, "name": self.name, "fieldName": self.name}
+        return {"type": self.type, "name": self.combined, "fieldName": self.combined}
 
     def _one(self, values: Values) -> Values:
         """The state of single values: the values, unless the fold's start shows in them."""

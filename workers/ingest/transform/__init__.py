@@ -241,7 +241,7 @@ class Transform:
         if self.phase == "buildSegments":
             for _, metric in self.schema.metrics:
                 if metric is not None:
-                    take(metric.read(fields.get(metric.field), rows))
+                    take(metric.read(fields, columns[TIME]))
         return faults
 
     def _bad_times(self, raw: RawBatch, rows: Positions) -> list[BadRow]:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from overlord.errors import TaskFailed
-from workers.ingest.transform.numbers import (
-    DoubleDimension,
-    DoubleMetric,
-    FloatDimension,
-    FloatMetric,
-    LongDimension,
-    LongMetric,
-    Metric,
-    Reader,
-)
+from workers.ingest.transform.metrics import MetricInput, read_metric
+from workers.ingest.transform.numbers import DoubleDimension, FloatDimension, LongDimension, Reader
 from workers.ingest.transform.strings import HANDLINGS, SORTED_ARRAY
 from workers.ingest.transform.timestamps import TimestampSpec
 from workers.ingest.transform.transforms import TransformSpec
@@ -25,8 +16,6 @@ from workers.ingest.transform.transforms import TransformSpec
 TIME = "__time"
 
 _NUMBERS: dict[str, type[Reader]] = {"long": LongDimension, "double": DoubleDimension, "float": FloatDimension}
-_METRICS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
-_NUMERIC_METRIC = re.compile("(long|double|float)(Sum|Min|Max)")
 _LATER = ("auto", "json", "spatial")
 
 
@@ -66,8 +55,8 @@ class Schema:
         Whether fields that are not listed become dimensions.
     excluded : frozenset of str
         Fields that never do.
-    metrics : tuple of (str, Metric or None)
-        Name and reader of each metric, None for `count`.
+    metrics : tuple of (str, MetricInput or None)
+        Name and input of each metric, None for `count`.
     transforms : TransformSpec
         What becomes of the fields before all that, and which rows stay.
     """
@@ -76,7 +65,7 @@ class Schema:
     dimensions: tuple[Dimension, ...]
     discover: bool
     excluded: frozenset[str]
-    metrics: tuple[tuple[str, Metric | None], ...]
+    metrics: tuple[tuple[str, MetricInput | None], ...]
     transforms: TransformSpec
 
     @classmethod
@@ -95,9 +84,9 @@ class Schema:
             raise TaskFailed("dimensionsSpec.spatialDimensions is not supported")
         time = TimestampSpec.from_json(json.get("timestampSpec"))
         dimensions = tuple(map(_dimension, spec.get("dimensions") or []))
-        metrics = tuple((entry["name"], _metric(entry)) for entry in json.get("metricsSpec") or [])
+        metrics = tuple((entry["name"], read_metric(entry)) for entry in json.get("metricsSpec") or [])
         excluded = {TIME, time.column, *(spec.get("dimensionExclusions") or []), *(name for name, _ in metrics)}
-        excluded.update(metric.field for _, metric in metrics if metric is not None)
+        excluded.update(*(metric.excluded for _, metric in metrics if metric is not None))
         return cls(
             time=time,
             dimensions=dimensions,
@@ -112,7 +101,7 @@ class Schema:
         """All input fields that matter; None if any field may."""
         if self.discover:
             return None
-        fields = {metric.field for _, metric in self.metrics if metric is not None}
+        fields = {field for _, metric in self.metrics if metric is not None for field in metric.fields}
         named = (d.name for d in self.dimensions if d.name != TIME)
         return frozenset({self.time.column, *fields, *named, *self.transforms.inputs})
 
@@ -131,17 +120,3 @@ def _dimension(entry: Any) -> Dimension:
     if handling not in HANDLINGS:
         raise TaskFailed(f"Dimension {name!r}: unknown multiValueHandling {handling!r}. Known: {', '.join(HANDLINGS)}")
     return Dimension(name=name, handling=handling)  # a type unknown to Druid is a string too
-
-
-def _metric(entry: Mapping[str, Any]) -> Metric | None:
-    name, kind = entry["name"], str(entry.get("type"))
-    if kind == "count":
-        return None
-    match = _NUMERIC_METRIC.fullmatch(kind)
-    if match is None:
-        raise TaskFailed(
-            f"Metric {name!r}: type {kind} is not supported yet. Known: count, and Sum, Min, Max of long, double, float"
-        )
-    if entry.get("expression") is not None:
-        raise TaskFailed(f"Metric {name!r}: expression is not supported yet; give fieldName")
-    return _METRICS[match[1]](name, entry.get("fieldName") or name)

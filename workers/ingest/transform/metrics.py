@@ -1,0 +1,175 @@
+"""What each metric takes from the rows: which fields it looks at, and its aggregator's input made of them.
+
+==========================  ==========================================================================
+sum, min, max               Int64, Float64, Float32
+first, last                 Struct of `lhs` (millis; null where the row does not count) and `rhs`
+count                       no input, or Boolean where a filter says which rows count
+==========================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from overlord.errors import TaskFailed
+from workers.ingest.java import text_of
+from workers.ingest.transform.numbers import DoubleMetric, FloatMetric, LongMetric, Metric, Typed
+
+TIME = "__time"
+NUMBERS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
+_NUMERIC = re.compile("(long|double|float)(Sum|Min|Max)")
+_PAIR = re.compile("(long|double|float|string)(First|Last)")
+
+Fields = Mapping[str, pl.Series]
+
+
+class MetricInput(ABC):
+    """The input of one metric.
+
+    Attributes
+    ----------
+    name : str
+        Of the metric.
+    fields : frozenset of str
+        What it looks at, `__time` apart.
+    excluded : frozenset of str
+        Fields that do not become dimensions by themselves.
+    """
+
+    def __init__(self, name: str, fields: frozenset[str]) -> None:
+        self.name = name
+        self.excluded = fields
+        self.fields = fields - {TIME}
+
+    @abstractmethod
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        """The input of each row.
+
+        Parameters
+        ----------
+        fields : mapping of str to Series
+            Raw columns.
+        times : Series of Int64
+            Millis of each row.
+        """
+
+
+class Number(MetricInput):
+    """One field as a number."""
+
+    def __init__(self, name: str, reader: Metric) -> None:
+        super().__init__(name, frozenset({reader.field}))
+        self._reader = reader
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        return self._reader.read(_field(fields, times, self._reader.field), len(times))
+
+
+class NumberAndTime(MetricInput):
+    """A number and its time."""
+
+    def __init__(self, name: str, reader: Metric, time_column: str) -> None:
+        super().__init__(name, frozenset({reader.field, time_column}))
+        self._reader = reader
+        self._time = _Time(name, time_column)
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        raw = _field(fields, times, self._reader.field)
+        if raw is not None and isinstance(raw.dtype, pl.Struct):
+            known = self._reader.numbers(_wide(raw.struct.field("rhs")))
+            return _pairs(self.name, raw.struct.field("lhs"), known)
+        when = self._time.read(fields, times)
+        values = self._reader.read(raw, len(times))
+        return _pairs(self.name, when.values, values.values, [*values.faults, *when.faults])
+
+
+class TextAndTime(MetricInput):
+    """A text and its time; a row without a text does not count."""
+
+    def __init__(self, name: str, field: str, time_column: str) -> None:
+        super().__init__(name, frozenset({field, time_column}))
+        self._field = field
+        self._time = _Time(name, time_column)
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        raw = fields.get(self._field)
+        if raw is not None and isinstance(raw.dtype, pl.Struct):
+            return _pairs(self.name, raw.struct.field("lhs"), raw.struct.field("rhs").cast(pl.String))
+        texts = _texts(raw, len(times))
+        when = self._time.read(fields, times)
+        if raw is None and self._field == TIME:  # known to be no text, so that Druid looks for none
+            return _pairs(self.name, when.values, texts, when.faults)
+        nulls = texts.is_null()
+        faults = [fault for fault in when.faults if not nulls[fault[0]]]  # of other rows the time is not looked at
+        return _pairs(self.name, when.values.set(nulls, None), texts, faults)
+
+
+class _Time:
+    """The column that says when a row's value was."""
+
+    def __init__(self, name: str, column: str) -> None:
+        self._reader = LongMetric(name, column)
+        self._column = column
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        if self._column == TIME:
+            return Typed(values=times)
+        return self._reader.read(fields.get(self._column), len(times))
+
+
+def _field(fields: Fields, times: pl.Series, name: str) -> pl.Series | None:
+    return times if name == TIME else fields.get(name)
+
+
+def _pairs(name: str, times: pl.Series, values: pl.Series, faults: list[tuple[int, str]] | None = None) -> Typed:
+    values = values.set(times.is_null(), None) if times.null_count() else values
+    pairs = pl.DataFrame([times.alias("lhs"), values.alias("rhs")]).to_struct(name)
+    return Typed(values=pairs, faults=faults or [])
+
+
+def _wide(values: pl.Series) -> pl.Series:
+    return values.cast(pl.Float64) if values.dtype == pl.Float32 else values
+
+
+def _texts(raw: pl.Series | None, rows: int) -> pl.Series:
+    """Values as Java prints them."""
+    if raw is None or raw.dtype == pl.Null:
+        return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+    if raw.dtype == pl.String:
+        return raw
+    if raw.dtype in (pl.Int64, pl.Boolean):
+        return raw.cast(pl.String)
+    values = raw.to_list()
+    if raw.dtype == pl.List(pl.String):  # of delimited text one value is a plain cell
+        values = [value[0] if value is not None and len(value) == 1 else value for value in values]
+    return pl.Series([None if value is None else text_of(value) for value in values], dtype=pl.String)
+
+
+def read_metric(json: Mapping[str, Any]) -> MetricInput | None:
+    """The input of a metricsSpec entry; None for `count`.
+
+    Raises
+    ------
+    TaskFailed
+        It cannot be built here.
+    """
+    kind = str(json.get("type"))
+    name = str(json["name"])
+    if kind == "count":
+        return None
+    field = str(json.get("fieldName") or name)
+    if (match := _NUMERIC.fullmatch(kind)) is not None:
+        if json.get("expression") is not None:
+            raise TaskFailed(f"Metric {name!r}: expression is not supported yet; give fieldName")
+        return Number(name, NUMBERS[match[1]](name, field))
+    if (match := _PAIR.fullmatch(kind)) is not None:
+        time_column = str(json.get("timeColumn") or TIME)
+        if match[1] == "string":
+            return TextAndTime(name, field, time_column)
+        return NumberAndTime(name, NUMBERS[match[1]](name, field), time_column)
+    raise TaskFailed(f"Metric {name!r}: type {kind} is not supported yet")
