@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import polars as pl
 
 from workers.ingest.batch import Batch
 from workers.ingest.building.buckets import Buckets
+from workers.ingest.building.coder import Coder
 from workers.ingest.building.columns import encode
 from workers.ingest.building.emit import BuiltSegment, emit
 from workers.ingest.building.merge import merge_runs
@@ -95,6 +96,7 @@ class SegmentBuilder:
         self._reset()
 
     def _reset(self) -> None:
+        self._coders: defaultdict[str, Coder] = defaultdict(Coder)
         self._pending: list[Run] = []
         self._pending_bytes = 0
         self._spilled: list[Run] = []
@@ -135,7 +137,7 @@ class SegmentBuilder:
         return Run(
             chunk=chunk,
             time=truncated,
-            dimensions={name: encode(column) for name, column in columns.items()},
+            dimensions={name: encode(column, self._coders[name]) for name, column in columns.items()},
             states=[a.lift(batch.columns.get(a.name), rows) for a in self._schema.aggregators],
         )
 
@@ -183,6 +185,7 @@ class SegmentBuilder:
             return
         rows = stack(self._pending)
         self._pending.clear()
+        self._coders.clear()
         run = roll_up(rows, sort(rows, self._schema), self._schema)
         del rows
         self._pending = [run]

@@ -23,6 +23,7 @@ import polars as pl
 
 from overlord.errors import TaskFailed
 from workers.ingest.building import lists
+from workers.ingest.building.coder import Coder, OpenTable
 from workers.ingest.building.store import Column
 from workers.ingest.building.tables import EMPTY, MemoryTable, Table, union
 
@@ -124,37 +125,27 @@ class Numbers:
 Dimension = Strings | Lists | Numbers
 
 
-def encode(values: pl.Series) -> Dimension:
+def encode(values: pl.Series, coder: Coder) -> Dimension:
     """A batch's column as integers; its table is not sorted yet."""
     if values.dtype == pl.String:
-        codes, table = _string_codes(values)
+        codes, table = coder.encode(values)
         return Strings(codes=codes, table=table)
     if values.dtype == pl.Null:
         return Strings(codes=np.zeros(len(values), np.uint8), table=EMPTY)
     if values.dtype == pl.List(pl.String):
-        return _encode_lists(values)
+        return _encode_lists(values, coder)
     for dtype, kind in _KINDS.items():
         if values.dtype == dtype:
             return _encode_numbers(values, kind)
     raise TaskFailed(f"Dimension [{values.name}] came as {values.dtype}, which no column type can hold")
 
 
-def _string_codes(values: pl.Series) -> tuple[Ints, MemoryTable]:
-    distinct = values.unique().drop_nulls()
-    if not len(distinct):
-        return np.zeros(len(values), np.uint8), EMPTY
-    ranks = values.cast(pl.Enum(distinct)).to_physical()
-    dtype: Any = pl.UInt8 if len(distinct) < 255 else pl.UInt16 if len(distinct) < 65535 else pl.Int32
-    codes = ranks.cast(dtype) + 1
-    return codes.fill_null(0).to_numpy(), MemoryTable(distinct.alias("values"), sorted=False)
-
-
-def _encode_lists(values: pl.Series) -> Lists:
+def _encode_lists(values: pl.Series, coder: Coder) -> Lists:
     sizes = values.list.len()
     has_items = (sizes > 0).fill_null(False)
     counts = sizes.fill_null(1).to_numpy().astype(np.int64)  # a null row is one null item
     ends = np.cumsum(counts)
-    codes, table = _string_codes(values.filter(has_items).explode())
+    codes, table = coder.encode(values.filter(has_items).explode())
     items = np.zeros(int(ends[-1]) if len(ends) else 0, codes.dtype)
     items[np.repeat(has_items.to_numpy(), counts)] = codes
     return Lists(ends=ends, items=items, table=table)
@@ -212,11 +203,23 @@ def join(name: str, parts: Sequence[Dimension | None], rows: Sequence[int]) -> D
             kind=model.kind,
         )
     texts = [p for p in whole if not isinstance(p, Numbers)]
-    table, new_codes = union([p.table for p in texts if isinstance(p.table, MemoryTable)])
+    table, new_codes = union([p.table for p in texts if isinstance(p.table, MemoryTable | OpenTable)])
     if isinstance(model, Strings):
-        codes = [new[_memory(p.codes)] for p, new in zip(texts, new_codes, strict=True) if isinstance(p, Strings)]
-        return Strings(codes=np.concatenate(codes), table=table)
+        return Strings(
+            codes=_joined_codes([_memory(p.codes) for p in texts if p.codes is not None], new_codes, len(table)),
+            table=table,
+        )
     return _join_lists([as_lists(p) for p in texts], new_codes, table)
+
+
+def _joined_codes(parts: Sequence[Ints], new_codes: Sequence[Ints], highest: int) -> Ints:
+    """Codes, one column below the other, each replaced; in as few bytes as the highest needs."""
+    out = np.empty(sum(map(len, parts)), np.min_scalar_type(highest))
+    at = 0
+    for codes, new in zip(parts, new_codes, strict=True):
+        np.take(new.astype(out.dtype), codes, out=out[at : at + len(codes)], mode="clip")
+        at += len(codes)
+    return out
 
 
 def common_kind(name: str, parts: Sequence[Dimension | None]) -> Dimension:

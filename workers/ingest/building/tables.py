@@ -47,6 +47,11 @@ class MemoryTable:
     values: pl.Series
     sorted: bool = True
 
+    @property
+    def key(self) -> int:
+        """The same for tables of the same values."""
+        return id(self.values)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -66,6 +71,18 @@ class MemoryTable:
 
 
 EMPTY = MemoryTable(pl.Series("values", [], dtype=pl.String))
+
+
+class Loose(Protocol):
+    """A table in memory, sorted or not."""
+
+    @property
+    def values(self) -> pl.Series: ...
+    @property
+    def sorted(self) -> bool: ...
+    @property
+    def key(self) -> int: ...
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -179,16 +196,13 @@ class DiskTableWriter:
         self._waiting_bytes = 0
 
 
-def union(tables: Sequence[MemoryTable]) -> tuple[MemoryTable, list[Ints]]:
+def union(tables: Sequence[Loose]) -> tuple[MemoryTable, list[Ints]]:
     """One sorted table of all values, and for each table what its codes become."""
-    distinct = {id(t.values): t for t in tables if len(t)}
-    if len(distinct) == 1:
-        only = next(iter(distinct.values()))
-        if only.sorted:
-            same = np.arange(len(only) + 1, dtype=np.int32)
-            return only, [same if len(t) else same[:1] for t in tables]
-    if not distinct:
-        return EMPTY, [np.zeros(1, np.int32) for _ in tables]
+    distinct = {t.key: t for t in tables if len(t)}
+    first = next(iter(distinct.values()), EMPTY)
+    if len(distinct) < 2 and first.sorted:
+        same = np.arange(len(first) + 1, dtype=np.int32)
+        return MemoryTable(first.values), [same if len(t) else same[:1] for t in tables]
     values = pl.concat([t.values for t in distinct.values()])
     order = utf16.sort_keys(values).arg_sort()
     ordered = values.gather(order)
@@ -199,9 +213,7 @@ def union(tables: Sequence[MemoryTable]) -> tuple[MemoryTable, list[Ints]]:
     for key, table in distinct.items():
         made[key] = np.concatenate((np.zeros(1, np.int32), codes[: len(table)]))
         codes = codes[len(table) :]
-    return MemoryTable(ordered.filter(begins)), [
-        made[id(t.values)] if len(t) else np.zeros(1, np.int32) for t in tables
-    ]
+    return MemoryTable(ordered.filter(begins)), [made[t.key] if len(t) else np.zeros(1, np.int32) for t in tables]
 
 
 def _key(value: str) -> bytes:

@@ -1,8 +1,8 @@
 """Order of rows by several integer columns, and the groups of equal ones.
 
-The columns are packed, first one highest, into one int64 a row; when the next one does not fit, what is
-packed so far is replaced by its rank. Sorting stops as soon as all rows differ. Below the packed value goes
-the row number if there is room for it: then a plain sort, much faster than an argsort, gives the order.
+The columns are packed, as the digits of one number, first one highest, into one int64 a row; when the next one does
+not fit, what is packed so far is replaced by its rank. Sorting stops as soon as all rows differ. Below the packed
+value goes the row number if there is room for it: then a plain sort, much faster than an argsort, gives the order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[Any]
-_BITS = 63
+LIMIT = 1 << 63
+STEPS = (3_600_000, 60_000, 1000)
+"""Milliseconds of an hour, a minute, a second."""
 
 
 @dataclass(frozen=True)
@@ -70,54 +72,60 @@ def order_rows(columns: Iterable[Ints], rows: int) -> Groups:
     """
     if rows == 0:
         return Groups(np.empty(0, np.intp), np.empty(0, np.intp))
+    room = LIMIT >> _row_bits(rows)
     packed: Ints | None = None
-    width = 0
+    count = 1
     for column in columns:
-        digits, bits = _shifted(column, rows)
-        if bits == 0:
+        digits, base = _digits(column, room)
+        if base == 1:
             continue
         if packed is None:
-            packed, width = digits, bits
+            packed, count = digits.astype(np.int64), base
             continue
-        if width + bits + _row_bits(rows) > _BITS:
-            groups = _sorted_groups(packed, width)
+        if count * base > room:
+            groups = _sorted_groups(packed, count)
             if groups.single:
                 return groups
-            packed, width = _ranks(groups), (len(groups) - 1).bit_length()
-        if width + bits > _BITS:
-            digits, bits = _dense(digits, bits)
-        packed = (packed << bits) | digits
-        width += bits
+            packed, count = _ranks(groups), len(groups)
+        if count * base > LIMIT:
+            digits, base = _dense(digits.astype(np.int64), base)
+        packed *= base
+        packed += digits
+        count *= base
     if packed is None:
         return Groups(np.arange(rows), np.zeros(1, np.intp))
-    return _sorted_groups(packed, width)
+    return _sorted_groups(packed, count)
 
 
 def _row_bits(rows: int) -> int:
     return max(1, (rows - 1).bit_length())
 
 
-def _shifted(column: Ints, rows: int) -> tuple[Ints, int]:
-    """The column counted from its least value, and the bits that takes; ranks if those are too many."""
+def _digits(column: Ints, room: int) -> tuple[Ints, int]:
+    """The column as numbers from 0 of the same order, and how many there may be; few enough for `room` if it can be."""
     low, high = int(column.min()), int(column.max())
-    bits = (high - low).bit_length()
-    if bits <= _BITS:
-        if low >= 0 or column.dtype == np.int64:
-            shifted = column.astype(np.int64)
-            if low:
-                shifted -= low
-        else:
-            shifted = column.astype(np.int64) - low
-        if bits + _row_bits(rows) <= _BITS:
-            return shifted, bits
-        return _dense(shifted, bits)
-    values, ranks = np.unique(column, return_inverse=True)
-    return ranks.astype(np.int64, copy=False), (len(values) - 1).bit_length()
+    if high - low >= LIMIT:
+        values, ranks = np.unique(column, return_inverse=True)
+        return ranks, len(values)
+    wide = column.astype(np.int64) if low < 0 and column.dtype != np.int64 else column
+    digits = wide - wide.dtype.type(low) if low else wide
+    digits, highest = _without_steps(digits, high - low)
+    return (digits, highest + 1) if highest < room else _dense(digits.astype(np.int64), highest + 1)
 
 
-def _dense(digits: Ints, bits: int) -> tuple[Ints, int]:
-    groups = _sorted_groups(digits, bits)
-    return _ranks(groups), (len(groups) - 1).bit_length()
+def _without_steps(digits: Ints, highest: int) -> tuple[Ints, int]:
+    """Truncated times lie whole hours, minutes or seconds apart: then it is these that are counted."""
+    for step in STEPS:
+        if highest >= step and highest % step == 0:
+            steps = digits // step
+            if np.array_equal(steps * step, digits):
+                return steps, highest // step
+    return digits, highest
+
+
+def _dense(digits: Ints, base: int) -> tuple[Ints, int]:
+    groups = _sorted_groups(digits, base)
+    return _ranks(groups), len(groups)
 
 
 def _ranks(groups: Groups) -> Ints:
@@ -126,16 +134,18 @@ def _ranks(groups: Groups) -> Ints:
     return out
 
 
-def _sorted_groups(packed: Ints, width: int) -> Groups:
+def _sorted_groups(packed: Ints, count: int) -> Groups:
+    """The order of numbers below `count`, whose array is used up."""
     rows = len(packed)
     row_bits = _row_bits(rows)
-    if width + row_bits <= _BITS:
-        keyed = (packed << row_bits) | np.arange(rows)
-        keyed.sort()
-        order = (keyed & ((1 << row_bits) - 1)).astype(np.intp, copy=False)
-        in_order = keyed >> row_bits
+    if count <= LIMIT >> row_bits:
+        packed <<= row_bits
+        packed |= np.arange(rows)
+        packed.sort()
+        order = (packed & ((1 << row_bits) - 1)).astype(np.intp, copy=False)
+        packed >>= row_bits
     else:
         order = np.argsort(packed, kind="stable")
-        in_order = packed[order]
-    change = np.flatnonzero(in_order[1:] != in_order[:-1]) + 1
+        packed = packed[order]
+    change = np.flatnonzero(packed[1:] != packed[:-1]) + 1
     return Groups(order, np.concatenate((np.zeros(1, np.intp), change)))
