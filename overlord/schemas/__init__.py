@@ -19,6 +19,7 @@ from overlord.schemas.faults import SpecRefused, refused
 from overlord.schemas.names import MOST, problem_of
 from overlord.schemas.supervisors import load_supervisor, stored_supervisor
 from overlord.schemas.task import TASK, TaskShape, task_kinds
+from overlord.schemas.unbuilt import refuse_unbuilt
 from overlord.tasks import task_types
 
 for _module in ("kafka", "autocompact", "scheduled"):
@@ -68,6 +69,7 @@ def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], set
         raise SpecRefused([("dataSource", Fault(f"Cannot construct instance of `{found.java}`, problem: {text}"))])
     data["context"] = _context(data["context"] or {}, default_context, settings)
     task = task_from_payload({name: data[name] for name in found.order if name in data})
+    refuse_unbuilt(task.payload)
     _check_lengths(task)
     Retry.of(task.context)
     timeout_of(task.context)

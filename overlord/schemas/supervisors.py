@@ -15,6 +15,7 @@ from overlord.registry import Registry
 from overlord.schemas.base import Flag, Kinds, ListOf, Shape, Text, shape, unknown_type
 from overlord.schemas.faults import refused
 from overlord.schemas.names import MOST
+from overlord.schemas.unbuilt import refuse_unbuilt
 
 supervisor_kinds: Kinds = Registry("supervisor shape")
 SUPERVISOR_SPEC = "org.apache.druid.indexing.overlord.supervisor.SupervisorSpec"
@@ -74,6 +75,7 @@ def load_supervisor(body: Any) -> SupervisorSpec:
         raise BadRequest(f"The id of a supervisor has at most {MOST} characters, and no U+0000", where="id")
     if not spec.datasources:
         raise BadRequest("No dataSources found to perform authorization checks", where="dataSources")
+    refuse_unbuilt(spec.payload)
     return spec
 
 

@@ -60,6 +60,15 @@ class FrontCodedDictionary(Shape):
     bucketSize = Whole(4)
     formatVersion = Whole(0)
 
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        size, version = data.get("bucketSize", 4), data.get("formatVersion", 0)
+        if size.bit_count() != 1:
+            yield "bucketSize", f"bucketSize must be a power of two but was[{size:,}]"
+        elif not 0 < size <= 128:
+            yield "bucketSize", f"bucketSize must be a power of two (from 1 up to 128) but was[{size:,}]"
+        if version not in (0, 1):
+            yield "formatVersion", f"Unknown format version for FrontCodedIndexed [{version}], must be [0] or [1]"
+
 
 @appendable_kinds.add("onheap")
 class OnHeapIndex(Shape):

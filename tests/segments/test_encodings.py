@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from workers.segment import blocks, concise, lzf, roaring, smile
-from workers.segment.front_coded import FrontCoded
+from workers.segment import blocks, concise, front_coded, lzf, roaring, smile
+from workers.segment.front_coded import FrontCoded, FrontCoding
 from workers.segment.generic_indexed import GenericIndexed, pack
 
 row_sets = st.lists(
@@ -214,3 +214,22 @@ def test_smile_table_of_names_begins_anew_after_1024():
 def test_bad_smile_is_refused(data):
     with pytest.raises((ValueError, IndexError)):
         smile.decode(data)
+
+
+@given(
+    st.sets(st.binary(max_size=6) | st.binary(max_size=4).map(lambda end: b"prefix" * 30 + end), max_size=40),
+    st.sampled_from([1, 2, 4, 16, 128]),
+    st.sampled_from([0, 1]),
+    st.booleans(),
+)
+def test_front_coded_lists_give_back_their_values(values, bucket_size, version, has_null):
+    values = sorted(values)
+    lengths = np.array([len(value) for value in values], np.int64)
+    part = front_coded.Values(
+        data=np.frombuffer(b"".join(values) or b"-", np.uint8), starts=np.cumsum(lengths) - lengths, lengths=lengths
+    )
+    coding = FrontCoding(bucket_size=bucket_size, version=version)
+    data = front_coded.encode([part], coding, has_null=has_null)
+    read = FrontCoded(memoryview(b"?" + data), 1)
+    assert [read.get(i) for i in range(len(read))] == [None] * has_null + values
+    assert read.stop == len(data) + 1

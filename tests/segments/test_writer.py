@@ -260,18 +260,17 @@ def test_columns_and_spec_must_name_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("json", "message"),
     [
-        ({"bitmap": {"type": "concise"}}, "bitmap 'concise' are not written, only roaring"),
-        ({"dimensionCompression": "zstd"}, "dimensionCompression 'zstd' are not written, only lz4 or uncompressed"),
-        ({"metricCompression": "lzf"}, "metricCompression 'lzf' are not written"),
-        ({"longEncoding": "auto"}, "longEncoding 'auto' are not written, only longs"),
-        ({"stringDictionaryEncoding": {"type": "frontCoded", "bucketSize": 4}}, "'frontCoded' are not written"),
-        ({"complexMetricCompression": "lz4"}, "complexMetricCompression 'lz4' are not written"),
+        ({"bitmap": {"type": "concise"}}, r"with bitmap.type \[concise\] can be read, but are not written"),
+        ({"dimensionCompression": "lzf"}, r"dimensionCompression \[lzf\]"),
+        ({"metricCompression": "lzf"}, r"metricCompression \[lzf\]"),
+        ({"longEncoding": "auto"}, r"longEncoding \[auto\]"),
+        ({"complexMetricCompression": "lz4"}, r"complexMetricCompression \[lz4\]"),
     ],
 )
 def test_an_index_spec_that_is_not_written_is_refused(json, message):
     with pytest.raises(SegmentError, match=message) as caught:
         IndexSpec.from_json(json)
-    assert caught.value.where == "spec.tuningConfig.indexSpec." + next(iter(json))
+    assert caught.value.where.startswith("spec.tuningConfig.indexSpec." + next(iter(json)))
 
 
 def test_an_index_spec_of_defaults_is_taken():

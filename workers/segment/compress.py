@@ -4,7 +4,7 @@
 0x01  lz4           LZ4 block format, no frame, no size prefix; read, written
 0xFF  uncompressed  blocks as they are; read, written
 0xFE  none          no blocks at all, numeric columns only; read, written
-0x02  zstd          read only, needs the `zstandard` package
+0x02  zstd          read, written; needs the `zstandard` package
 0x00  lzf           read only
 ====  ============  =======================================================
 """
@@ -24,6 +24,7 @@ LZ4 = 0x01
 ZSTD = 0x02
 NONE = 0xFE
 UNCOMPRESSED = 0xFF
+ZSTD_LEVEL = 3
 BLOCK_BYTES = 65536
 """No block may decompress to more: Druid reads into buffers of this size."""
 
@@ -58,18 +59,28 @@ def _zstd(data: memoryview) -> bytes:
         raise ValueError(f"bad zstd block: {fault}") from None
 
 
+def _zstd_compressor() -> Compress:
+    try:
+        import zstandard
+    except ImportError:
+        raise SegmentError("compression with zstd needs the 'zstandard' package: install overlord[zstd]") from None
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+
+
 def compressor(codec: int, lz4_level: int = 0) -> Compress:
     """The function that compresses one block (any object with the buffer protocol).
 
     Parameters
     ----------
     codec : int
-        LZ4 or UNCOMPRESSED.
+        LZ4, ZSTD or UNCOMPRESSED.
     lz4_level : int
         0 is LZ4's fast mode. 1 to 12 is its high compression mode; 9 gives the very bytes Druid writes.
     """
     if codec == UNCOMPRESSED:
         return bytes
+    if codec == ZSTD:
+        return _zstd_compressor()
     if codec != LZ4:
         raise ValueError(f"compression 0x{codec:02X} is not written")
     pack = lz4.block.compress

@@ -1,4 +1,4 @@
-"""Front-coded lists, read only: buckets of values, each sharing a prefix with one before it.
+"""Front-coded lists: buckets of values, each sharing a prefix with one before it.
 
 Dictionary: `u8 0x7F, u8 1, u8 format, u8 bucket size (a power of two), u8 1 if there is a null, vbyte count (without
 null), vbyte bytes, LE i32 end of every bucket but the last, buckets`. In a bucket: first value `vbyte length, items`;
@@ -10,10 +10,33 @@ A vbyte has seven bits a byte, low ones first; the last byte has its high bit se
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 MARK = 0x7F
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontCoding:
+    """How a dictionary is front-coded.
+
+    Attributes
+    ----------
+    bucket_size : int
+        A power of two up to 128.
+    version : int
+        0: a prefix is of the bucket's first value; 1: of the value before.
+    """
+
+    bucket_size: int = 4
+    version: int = 0
 
 
 def vbyte(data: memoryview | bytes, at: int) -> tuple[int, int]:
@@ -89,3 +112,101 @@ class FrontCoded:
             values.append(base[: shared * unit] + bytes(data[at : at + length * unit]))
             at += length * unit
         return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Some values that lie anywhere in a buffer, in order; whole buckets of them, but for the last ones of a list."""
+
+    data: Bytes
+    starts: Ints
+    lengths: Ints
+
+
+def encode(parts: Iterable[Values], coding: FrontCoding, *, has_null: bool) -> bytes:
+    """A whole list, from the format byte on.
+
+    Parameters
+    ----------
+    parts : iterable of Values
+    coding : FrontCoding
+    has_null : bool
+        Whether a null comes before them.
+    """
+    count, written = 0, 0
+    packed: list[bytes] = []
+    ends: list[Ints] = []
+    for part in parts:
+        data, bucket_ends = _buckets(part, coding)
+        ends.append(bucket_ends + written)
+        packed.append(data)
+        written += len(data)
+        count += len(part.starts)
+    offsets = (np.concatenate(ends) if ends else np.empty(0, np.int64))[:-1].astype("<i4").tobytes()
+    head = struct.pack("BBB", coding.version, coding.bucket_size, has_null)
+    return b"".join([head, number(count), number(len(offsets) + written), offsets, *packed])
+
+
+def number(value: int) -> bytes:
+    """A vbyte."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F)
+        value >>= 7
+    out.append(value | 0x80)
+    return bytes(out)
+
+
+def _buckets(part: Values, coding: FrontCoding) -> tuple[bytes, Ints]:
+    """The buckets of some values, and where each ends."""
+    places = np.arange(len(part.starts))
+    leads = places % coding.bucket_size == 0
+    before = places - 1 if coding.version else places - places % coding.bucket_size
+    shared = np.where(leads, 0, _shared(part, before))
+    rest = part.lengths - shared
+    shared_width = np.where(leads, 0, _width(shared))
+    rest_width = _width(rest)
+    ends = np.cumsum(shared_width + rest_width + rest)
+    out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    at = ends - rest - rest_width
+    _put_numbers(out, at, rest, rest_width)
+    _put_numbers(out, at - shared_width, shared, shared_width)
+    _copy(out, ends - rest, part.data, part.starts + shared, rest)
+    last = np.append(np.flatnonzero(leads)[1:], len(leads)) - 1
+    return out.tobytes(), ends[last] if len(ends) else ends
+
+
+def _shared(part: Values, before: Ints) -> Ints:
+    """How many bytes each value has in common with another one."""
+    other = np.maximum(before, 0)
+    limit = np.minimum(part.lengths, part.lengths[other])
+    shared = np.zeros(len(limit), np.int64)
+    active = np.flatnonzero(limit > 0)
+    here, there = part.starts, part.starts[other]
+    step = 0
+    while len(active):
+        active = active[part.data[here[active] + step] == part.data[there[active] + step]]
+        step += 1
+        shared[active] = step
+        active = active[limit[active] > step]
+    return shared
+
+
+def _width(values: Ints) -> Ints:
+    width = np.ones(len(values), np.int64)
+    for bits in (7, 14, 21, 28):
+        width += values >> bits > 0
+    return width
+
+
+def _put_numbers(out: Bytes, at: Ints, values: Ints, width: Ints) -> None:
+    for place in range(int(width.max()) if len(width) else 0):
+        there = np.flatnonzero(width > place)
+        low = values[there] >> 7 * place & 0x7F
+        out[at[there] + place] = low | np.where(width[there] == place + 1, 0x80, 0)
+
+
+def _copy(out: Bytes, to: Ints, data: Bytes, starts: Ints, lengths: Ints) -> None:
+    total = int(lengths.sum())
+    steps = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    out[np.repeat(to, lengths) + steps] = data[np.repeat(starts, lengths) + steps]

@@ -18,9 +18,10 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-from workers.segment import roaring, utf16
+from workers.segment import front_coded, roaring, utf16
 from workers.segment.compress import BLOCK_BYTES, NONE, UNCOMPRESSED, Compress
 from workers.segment.errors import SegmentError
+from workers.segment.front_coded import FrontCoding
 from workers.segment.generic_indexed import LIMIT, NO_NULL, PREFIX, ListWriter
 from workers.segment.smoosh import Entry
 
@@ -175,11 +176,20 @@ def _check_rows(written: int, rows: int, *, at_most: bool = False) -> None:
         raise SegmentError(f"its source gave {more} {rows} rows")
 
 
-def write_string(entry: Entry, values: Any, ids: Ints, rows: int, codec: Codec, *, bitmap_index: bool) -> None:
+def write_string(
+    entry: Entry,
+    values: Any,
+    ids: Ints,
+    rows: int,
+    codec: Codec,
+    *,
+    bitmap_index: bool,
+    coding: FrontCoding | None = None,
+) -> None:
     """A string column of one value a row."""
     compressed = codec.id != UNCOMPRESSED
     _write_string_head(entry, multi=False, compressed=compressed, bitmap_index=bitmap_index)
-    dictionary = write_dictionary(entry, values)
+    dictionary = write_dictionary(entry, values, coding)
     column = _gather_ids(ids(), dictionary.count, rows)
     if compressed:
         write_ids(entry, column, dictionary.count, codec)
@@ -192,12 +202,20 @@ def write_string(entry: Entry, values: Any, ids: Ints, rows: int, codec: Codec, 
 
 
 def write_multi_string(
-    entry: Entry, values: Any, counts: Ints, ids: Ints, rows: int, codec: Codec, *, bitmap_index: bool
+    entry: Entry,
+    values: Any,
+    counts: Ints,
+    ids: Ints,
+    rows: int,
+    codec: Codec,
+    *,
+    bitmap_index: bool,
+    coding: FrontCoding | None = None,
 ) -> None:
     """A string column of any number of values a row."""
     compressed = codec.id != UNCOMPRESSED
     _write_string_head(entry, multi=True, compressed=compressed, bitmap_index=bitmap_index)
-    dictionary = write_dictionary(entry, values)
+    dictionary = write_dictionary(entry, values, coding)
     lengths = _concatenated([np.asarray(c, np.int64) for c in counts()])
     _check_rows(len(lengths), rows)
     total = int(lengths.sum())
@@ -313,7 +331,7 @@ class _Slice:
     sizes: npt.NDArray[np.int64]
 
 
-def write_dictionary(entry: Entry, values: Any) -> Written:
+def write_dictionary(entry: Entry, values: Any, coding: FrontCoding | None = None) -> Written:
     """The sorted list of a column's values.
 
     Parameters
@@ -321,6 +339,8 @@ def write_dictionary(entry: Entry, values: Any) -> Written:
     values : polars String series, or iterable of bytes or None
         Strictly ascending in UTF-16 order; null, if there is one, first. An iterable without a length is held in
         memory, as bytes, until its end is known.
+    coding : FrontCoding, optional
+        None writes each value whole.
 
     Raises
     ------
@@ -331,17 +351,25 @@ def write_dictionary(entry: Entry, values: Any) -> Written:
         if len(values) < MANY_VALUES:
             values = values.cast(pl.Binary).to_list()
         else:
-            return _write_slices(entry, len(values), *_series_slices(values))
+            return _write_slices(entry, len(values), *_series_slices(values), coding)
     if not hasattr(values, "__len__"):
         has_null, slices = _value_slices(iter(values))
         held = list(slices)
-        return _write_slices(entry, has_null + sum(len(s.sizes) for s in held), has_null, iter(held))
-    return _write_slices(entry, len(values), *_value_slices(iter(values)))
+        return _write_slices(entry, has_null + sum(len(s.sizes) for s in held), has_null, iter(held), coding)
+    return _write_slices(entry, len(values), *_value_slices(iter(values)), coding)
 
 
-def _write_slices(entry: Entry, count: int, has_null: bool, slices: Iterator[_Slice]) -> Written:
+def _write_slices(
+    entry: Entry, count: int, has_null: bool, slices: Iterator[_Slice], coding: FrontCoding | None
+) -> Written:
     if count == 0:
         raise SegmentError("its dictionary is empty")
+    if coding is not None:
+        coded = front_coded.encode(map(_in_buffer, slices), coding, has_null=has_null)
+        if len(coded) > LIMIT:
+            raise SegmentError(f"its dictionary takes {len(coded)} bytes, which is over 2 GiB")
+        entry.write(bytes((front_coded.MARK, 1)) + coded)
+        return Written(count, has_null)
     out = ListWriter(entry, count, is_sorted=True)
     if has_null:
         out.add(None)
@@ -349,6 +377,12 @@ def _write_slices(entry: Entry, count: int, has_null: bool, slices: Iterator[_Sl
         out.add_packed(part.packed, part.sizes)
     out.close()
     return Written(count, has_null)
+
+
+def _in_buffer(part: _Slice) -> front_coded.Values:
+    ends = np.cumsum(part.sizes)
+    lengths = part.sizes - PREFIX
+    return front_coded.Values(data=np.frombuffer(part.packed, np.uint8), starts=ends - lengths, lengths=lengths)
 
 
 def _value_slices(values: Iterator[bytes | None]) -> tuple[bool, Iterator[_Slice]]:

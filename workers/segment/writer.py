@@ -1,7 +1,8 @@
 """Writing a segment: Druid's format V9, as `index.drd`'s and the columns' modules lay it out.
 
 What is written is what Druid writes by default: strings with a UTF-8 dictionary, LZ4 blocks of ids and roaring bitmaps;
-numbers as plain values in LZ4 blocks. With `lz4_level=9` the files equal Druid's byte for byte.
+numbers as plain values in LZ4 blocks; or, where asked for, front-coded dictionaries and blocks of zstd. With
+`lz4_level=9` the files equal Druid's byte for byte (but for zstd).
 
 A column gives its rows through callables that return iterators of arrays of any length, so that they may come from
 files; nothing is held that grows with the rows but arrays of ids (see `write_columns`).
@@ -19,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from overlord.model.index_spec import unwritten
 from workers.segment import compress, drd
 from workers.segment import write_columns as write
 from workers.segment.errors import SegmentError
+from workers.segment.front_coded import FrontCoding
 from workers.segment.smoosh import CHUNK_LIMIT, Entry, SmooshWriter
 from workers.segment.utf16 import sort_key
 from workers.segment.write_complex import CellChunk, PairChunk, write_cells, write_pairs
@@ -30,7 +33,12 @@ TIME = "__time"
 VERSION = b"\0\0\0\x09"
 FACTORY = b'{"type":"mMapSegmentFactory"}'
 SAME_IN_ALL = {"version.bin": VERSION, "factory.json": FACTORY}
-CODECS = {"lz4": compress.LZ4, "uncompressed": compress.UNCOMPRESSED, "none": compress.NONE}
+CODECS = {
+    "lz4": compress.LZ4,
+    "zstd": compress.ZSTD,
+    "uncompressed": compress.UNCOMPRESSED,
+    "none": compress.NONE,
+}
 
 Array = npt.NDArray[Any]
 
@@ -44,9 +52,11 @@ class IndexSpec:
     bitmap : str
         "roaring".
     dimension_compression : str
-        Of the ids of string columns: "lz4" or "uncompressed".
+        Of the ids of string columns: "lz4", "zstd" or "uncompressed".
     metric_compression : str
-        Of all numbers, `__time` and numeric dimensions too: "lz4", "uncompressed" or "none".
+        Of all numbers, `__time` and numeric dimensions too: "lz4", "zstd", "uncompressed" or "none".
+    front_coding : FrontCoding or None
+        Of the dictionaries of strings; None writes every value whole.
     lz4_level : int
         0 is LZ4's fast mode; 9 its high compression mode as Druid uses it, many times slower for files some percent
         smaller.
@@ -55,6 +65,7 @@ class IndexSpec:
     bitmap: str = "roaring"
     dimension_compression: str = "lz4"
     metric_compression: str = "lz4"
+    front_coding: FrontCoding | None = None
     lz4_level: int = 0
 
     @classmethod
@@ -66,16 +77,14 @@ class IndexSpec:
         SegmentError
             It asks for an encoding that is read but not written.
         """
+        for choice in unwritten(json):
+            raise SegmentError(choice.message, where=f"spec.tuningConfig.indexSpec.{choice.key}", hint=choice.hint)
         json = json or {}
-        for key, plain in PLAIN_ENCODINGS.items():
-            asked = json.get(key)
-            kind = asked.get("type") if isinstance(asked, Mapping) else asked
-            if kind is not None and kind not in plain:
-                raise _not_written(key, str(kind), plain)
         spec = cls(
             bitmap=(json.get("bitmap") or {}).get("type") or "roaring",
             dimension_compression=json.get("dimensionCompression") or "lz4",
             metric_compression=json.get("metricCompression") or "lz4",
+            front_coding=_front_coding(json.get("stringDictionaryEncoding")),
             lz4_level=lz4_level,
         )
         spec.check()
@@ -83,29 +92,22 @@ class IndexSpec:
 
     def check(self) -> None:
         """Refuse what cannot be written."""
-        if self.bitmap != "roaring":
-            raise _not_written("bitmap", self.bitmap, ("roaring",))
-        if self.dimension_compression not in ("lz4", "uncompressed"):
-            raise _not_written("dimensionCompression", self.dimension_compression, ("lz4", "uncompressed"))
-        if self.metric_compression not in CODECS:
-            raise _not_written("metricCompression", self.metric_compression, tuple(CODECS))
+        asked = {
+            "bitmap": self.bitmap,
+            "dimensionCompression": self.dimension_compression,
+            "metricCompression": self.metric_compression,
+        }
+        for choice in unwritten(asked):
+            raise SegmentError(choice.message, where=f"spec.tuningConfig.indexSpec.{choice.key}", hint=choice.hint)
         if not 0 <= self.lz4_level <= 12:
             raise SegmentError(f"lz4_level is {self.lz4_level}, but must be 0 to 12")
 
 
-PLAIN_ENCODINGS: dict[str, tuple[str, ...]] = {
-    "longEncoding": ("longs",),
-    "stringDictionaryEncoding": ("utf8",),
-    "complexMetricCompression": (),
-}
-
-
-def _not_written(key: str, asked: str, known: tuple[str, ...]) -> SegmentError:
-    return SegmentError(
-        f"segments with {key} {asked!r} are not written" + (f", only {' or '.join(known)}" if known else ""),
-        where=f"spec.tuningConfig.indexSpec.{key}",
-        hint=f"use {known[0]!r}" if known else "leave it out",
-    )
+def _front_coding(json: Mapping[str, Any] | None) -> FrontCoding | None:
+    if json is None or json.get("type") != "frontCoded":
+        return None
+    size, version = json.get("bucketSize"), json.get("formatVersion")
+    return FrontCoding(bucket_size=4 if size is None else int(size), version=int(version or 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,6 +351,7 @@ class _Encoder:
     def __init__(self, spec: SegmentSpec, rows: int) -> None:
         self._rows = rows
         index = spec.index_spec
+        self._coding = index.front_coding
         self._ids = _codec(index.dimension_compression, index.lz4_level)
         self._numbers = _codec(index.metric_compression, index.lz4_level)
         self._pairs = compress.compressor(compress.LZ4, index.lz4_level)  # whatever the rest is packed with
@@ -370,9 +373,12 @@ class _Encoder:
                 by_time = name == TIME and self._by_time
                 write.write_numeric(entry, kind, chunks, rows, self._numbers, ascending=by_time)
             case StringColumn(_, values, ids, index):
-                write.write_string(entry, values, ids, rows, self._ids, bitmap_index=index)
+                coding = self._coding
+                write.write_string(entry, values, ids, rows, self._ids, bitmap_index=index, coding=coding)
             case MultiStringColumn(_, values, counts, ids, index):
-                write.write_multi_string(entry, values, counts, ids, rows, self._ids, bitmap_index=index)
+                write.write_multi_string(
+                    entry, values, counts, ids, rows, self._ids, bitmap_index=index, coding=self._coding
+                )
             case NullColumn():
                 write.write_null(entry, rows)
             case ComplexColumn(_, type_name, cells):
