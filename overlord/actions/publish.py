@@ -117,6 +117,7 @@ class _Publish:
             now = format_instant(now_ms())
             self._move_offsets(tx, now)
             inserted = self.write(tx, held, now)
+            self._refuse_known(inserted)
             result = {
                 "segments": [segment.to_json() for segment in inserted],
                 "success": True,
@@ -137,6 +138,17 @@ class _Publish:
             raise _Refused(after.text, retryable=after.retryable)
         if not store.set_commit_metadata(tx, self.datasource, after, None if stored is None else stored[1], now):
             raise _Refused(f"Failed to update metadata for datasource[{self.datasource}]", retryable=True)
+
+    def _refuse_known(self, inserted: list[DataSegment]) -> None:
+        """Offsets do not move past segments that hold something else: those published under the same id, of a read
+        that a reset has undone."""
+        if self.start is None:
+            return
+        known = {str(segment.id) for segment in self.segments} - {str(segment.id) for segment in inserted}
+        if known:
+            raise _Refused(
+                f"Segment[{min(known)}] was published before, by a task that has read other offsets", retryable=False
+            )
 
     def write(self, tx: Transaction, held: list[TaskLock], now: str) -> list[DataSegment]:
         """Insert the rows; gives those that are new."""

@@ -18,6 +18,10 @@ from workers.publish.base import LoadSpec, Pusher
 
 PUBLISH = {"APPEND": "segmentTransactionalAppend", "REPLACE": "segmentTransactionalReplace"}
 TRIES = 5
+STREAM_TRIES = 200
+"""A stream's offsets go on when the task before has published its own, which may take minutes; who waits in vain is
+ended by its supervisor."""
+_MOST_WAIT_S = 5.0
 
 _log = logging.getLogger("overlord.publish")
 
@@ -75,7 +79,7 @@ class Transaction:
         kind = PUBLISH.get(lock_type, "segmentTransactionalInsert")
         pushed, self._pushed = self._pushed, []
         try:
-            self._submit({"type": kind, "segments": list(segments), **offsets})
+            self._submit({"type": kind, "segments": list(segments), **offsets}, STREAM_TRIES)
         except NoOverlord:
             raise
         except TaskFailed:
@@ -127,16 +131,16 @@ class Transaction:
             raise
         faults.point("after_publish")
 
-    def _submit(self, action: dict[str, Any]) -> None:
-        for tried in range(1, TRIES + 1):
+    def _submit(self, action: dict[str, Any], tries: int = TRIES) -> None:
+        for tried in range(1, tries + 1):
             answer = self._actions.submit(action)
             if answer["success"]:
                 return
             reason = answer.get("errorMsg") or "no reason given"
-            if not answer.get("retryable") or tried == TRIES:
+            if not answer.get("retryable") or tried == tries:
                 break
             _log.info("Publishing failed (%s); trying again", reason)
-            time.sleep(0.1 * 2**tried)
+            time.sleep(min(_MOST_WAIT_S, 0.1 * 2**tried))
         raise TaskFailed(f"Failed to publish segments: {reason}")
 
     def _is_there(self, segments: Sequence[dict[str, Any]]) -> bool:

@@ -232,22 +232,22 @@ class StreamIngestion:
 
     def _out_of_range(self, stream: Stream, partitions: list[str]) -> None:
         """The topic has other offsets than those we were to read."""
-        told = []
+        told = {}
         for name in partitions:
             if name not in self.plan.current:
                 continue
             there = stream.range(name)
             now = self.plan.current[name]
-            if there is not None and there[0] <= now <= there[1]:
-                continue  # it was so for a moment only
-            told.append(f"partition[{name}] has offsets {list(there) if there else 'unknown'}, wanted [{now}]")
+            if there is None or there[0] <= now <= there[1]:
+                continue  # the broker does not say, or it was so for a moment only
+            told[name] = f"partition[{name}] has offsets {list(there)}, wanted [{now}]"
         if not told:
             with self.plan.changed:
                 self._assigned = set()
             time.sleep(_POLL_S)
             return
         if self._tuning.get("resetOffsetAutomatically"):
-            lost = {name: self.plan.current[name] for name in partitions if name in self.plan.current}
+            lost = {name: self.plan.current[name] for name in told}
             self._ctx.actions.submit(
                 {
                     "type": "resetDataSourceMetadata",
@@ -256,7 +256,7 @@ class StreamIngestion:
                 }
             )
         raise TaskFailed(
-            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told)}. Reset the supervisor, or set "
+            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told.values())}. Reset the supervisor, or set "
             "tuningConfig.resetOffsetAutomatically"
         )
 

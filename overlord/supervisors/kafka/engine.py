@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from overlord.errors import DruidException, OverlordError
 from overlord.model.audit import AuditInfo
@@ -20,12 +18,14 @@ from overlord.model.supervisor import SupervisorSpec
 from overlord.model.task import Task
 from overlord.schemas import task_from_payload
 from overlord.store import supervisors as store
-from overlord.supervisors.kafka.broker import Broker, StreamFault
+from overlord.supervisors.kafka.adoption import Adoption
+from overlord.supervisors.kafka.broker import Broker
 from overlord.supervisors.kafka.groups import Group, Member, Offsets
 from overlord.supervisors.kafka.health import Health
 from overlord.supervisors.kafka.records import Records
+from overlord.supervisors.kafka.starts import Starts
 from overlord.supervisors.kafka.talk import Talk
-from overlord.supervisors.kafka.tasks import base_name, duration_ms, payload_of, task_tuning, window_of
+from overlord.supervisors.kafka.tasks import base_name, duration_ms, payload_of, window_of
 
 if TYPE_CHECKING:
     from overlord.services import Services
@@ -74,8 +74,8 @@ class Engine:
         self.partitions: list[str] = []
         self.task_count: int = self._io["taskCount"]
         self._places: dict[str, tuple[str, int]] = {}
-        self._ends: Offsets = {}  # where the last group of a partition ends
-        self._later: set[str] = set()  # partitions that were not there at first
+        self._starts = Starts(spec.id, self._io, self._tuning, broker, records)
+        self._adoption = Adoption(self, spec, services.db, talk)
         self._repartition_at: float | None = None
 
     # ---- one run ----
@@ -95,7 +95,7 @@ class Engine:
 
     def look(self) -> None:
         """Take up tasks, and see which have ended. Needs no broker."""
-        self._adopt()
+        self._adoption.run()
         self._refresh()
         self._watch_reading()
         self._watch_publishing()
@@ -107,7 +107,7 @@ class Engine:
         new = [name for name in names if name not in self.partitions]
         if self.partitions and new:
             _log.info("supervisor[%s] found new partitions %s", self._spec.id, new)
-            self._later.update(new)
+            self._starts.later.update(new)
             wait_ms = duration_ms(self._tuning["repartitionTransitionDuration"])
             self._repartition_at = time.monotonic() + wait_ms / 1000
         self.partitions = names
@@ -126,82 +126,20 @@ class Engine:
             found.setdefault(self.group_of(name), []).append(name)
         return found
 
-    # ---- taking up tasks ----
-
-    def _adopt(self) -> None:
-        known = {task_id for group in self._groups() for task_id in group.members}
-        with self._services.db.transaction() as tx:
-            rows = store.stream_tasks(tx, self._spec.datasources[0])
-        for task_id, state, payload in rows:
-            if task_id not in known:
-                self._take_up(task_id, state, payload)
-
-    def _groups(self) -> Iterable[Group]:
+    def groups(self) -> list[Group]:
+        """Those that read, and those that publish."""
         return [*self.active.values(), *self.publishing]
 
-    def _take_up(self, task_id: str, state: str, payload: Mapping[str, Any]) -> None:
-        io = payload["ioConfig"]
-        start = _sequence_numbers(io["startSequenceNumbers"])
-        if io["startSequenceNumbers"]["stream"] != self._io["stream"]:
-            self._kill(task_id, "Task reads another stream than the supervisor")
-            return
-        member = Member(id=task_id, state=state)
-        ends = self._talk.ends(task_id) if state == "RUNNING" else None
-        window = tuple(
-            None if io.get(name) is None else parse_instant(io[name])
-            for name in ("minimumMessageTime", "maximumMessageTime")
-        )
-        checkpoints = orjson.loads((payload.get("context") or {}).get("checkpoints") or b"{}")
-        group = Group(
-            id=io["taskGroupId"],
-            base=io["baseSequenceName"],
-            start=start,
-            window=(window[0], window[1]),
-            checkpoints={int(number): offsets for number, offsets in checkpoints.items()} or {0: start},
-            members={task_id: member},
-        )
-        if ends is not None:
-            self._take_up_publishing(group, ends)
-        elif payload["dataSchema"] != self._spec.payload["spec"]["dataSchema"] or not self._same_tuning(payload):
-            self._kill(task_id, "Task was made by another version of the supervisor's spec")
-        elif self.partitions and not self._fits(group):
-            self._kill(task_id, "Task reads partitions that are parted otherwise now")
-        else:
-            self._take_up_reading(group)
-
-    def _same_tuning(self, payload: Mapping[str, Any]) -> bool:
-        return bool(payload["tuningConfig"] == task_tuning(self._spec))
-
-    def _fits(self, group: Group) -> bool:
+    def fits(self, group: Group) -> bool:
+        """Whether its partitions are parted so now; True while the broker has not said."""
+        if not self.partitions:
+            return True
         return all(name in self._places and self.group_of(name) == group.id for name in group.start)
-
-    def _take_up_publishing(self, group: Group, ends: Offsets) -> None:
-        _log.info("supervisor[%s] takes up %s, which publishes", self._spec.id, list(group.members))
-        same = next((each for each in self.publishing if each.base == group.base and each.end == ends), None)
-        if same is not None:
-            same.members.update(group.members)
-            return
-        group.end = ends
-        self._to_publishing(group)
-
-    def _take_up_reading(self, group: Group) -> None:
-        there = self.active.get(group.id)
-        (task_id,) = group.members
-        if there is None:
-            _log.info("supervisor[%s] takes up %s, which reads", self._spec.id, task_id)
-            checkpoints = self._talk.get(task_id, "checkpoints")
-            if checkpoints:
-                group.checkpoints |= {int(number): dict(offsets) for number, offsets in checkpoints.items()}
-            self.active[group.id] = group
-        elif there.base == group.base:
-            there.members.update(group.members)
-        else:
-            self._kill(task_id, "Another task reads its partitions")
 
     # ---- looking at tasks ----
 
     def _refresh(self) -> None:
-        members = [member for group in self._groups() for member in group.members.values() if not member.ended]
+        members = [member for group in self.groups() for member in group.members.values() if not member.ended]
         with self._services.db.transaction() as tx:
             states = store.states(tx, [member.id for member in members])
         for member in members:
@@ -214,7 +152,7 @@ class Engine:
     def look_at_offsets(self) -> None:
         """Ask tasks when they began and where they stand."""
         running = [
-            member for group in self._groups() for member in list(group.members.values()) if member.state == "RUNNING"
+            member for group in self.groups() for member in list(group.members.values()) if member.state == "RUNNING"
         ]
         by_id = {member.id: member for member in running}
 
@@ -230,10 +168,16 @@ class Engine:
         self._talk.each(by_id, look)
 
     def _watch_reading(self) -> None:
+        stored = self._records.stored() if self.active else {}
         for group in list(self.active.values()):
-            done = [member for member in group.members.values() if member.state == "SUCCESS"]
-            if done:  # an end that a former leader has set, and a publish since
+            done = any(member.state == "SUCCESS" for member in group.members.values())
+            begun = group.checkpoints[max(group.checkpoints)]
+            if done or any(stored.get(name, 0) > offset for name, offset in begun.items()):
+                # A former leader has set an end, and there was a publish since.
                 self._drop(group, "Another task has published what this one reads")
+                continue
+            if any(name in self._places and self.group_of(name) != group.id for name in group.start):
+                self._drop(group, "Task reads partitions that are parted otherwise now")  # taken up without a broker
                 continue
             for member in list(group.members.values()):
                 if member.ended:
@@ -249,7 +193,7 @@ class Engine:
             ):
                 for member in group.members.values():
                     if not member.ended and not self._talk.stop(member.id):
-                        self._kill(member.id, "Task has been published by another replica")
+                        self.kill(member.id, "Task has been published by another replica")
                 self.publishing.remove(group)
             elif all(member.ended for member in group.members.values()):
                 self._lose(group, GROUP_FAILED.format(group.id))
@@ -267,24 +211,22 @@ class Engine:
         self.publishing.remove(group)
         for member in group.members.values():
             if not member.ended:
-                self._kill(member.id, reason)
-        for other in [each for each in self._groups() if each.start.keys() & group.start.keys()]:
+                self.kill(member.id, reason)
+        for other in [each for each in self.groups() if each.start.keys() & group.start.keys()]:
             self._drop(other, f"It reads on from what a failed group[{group.id}] has read")
 
     def _drop(self, group: Group, reason: str) -> None:
         """End a group at once; its partitions are read again from what is stored."""
         for member in group.members.values():
             if not member.ended:
-                self._kill(member.id, reason)
+                self.kill(member.id, reason)
         if self.active.get(group.id) is group:
             del self.active[group.id]
         if group in self.publishing:
             self.publishing.remove(group)
-        for name in group.start:
-            self._ends.pop(name, None)
-            for other in self.publishing:
-                if name in other.end:
-                    self._ends[name] = max(other.end[name], self._ends.get(name, 0))
+        self._starts.forget(group.start)
+        for other in self.publishing:
+            self._starts.follow({name: offset for name, offset in other.end.items() if name in group.start})
 
     # ---- ending groups ----
 
@@ -315,7 +257,7 @@ class Engine:
     def _end(self, group: Group) -> None:
         for member in list(group.members.values()):
             if member.state in ("PENDING", "WAITING"):
-                self._kill(member.id, GRACEFUL)
+                self.kill(member.id, GRACEFUL)
                 del group.members[member.id]
         ends = self._pause(group)
         if ends is not None:
@@ -327,7 +269,7 @@ class Engine:
         group.end = ends
         if self.active.get(group.id) is group:
             del self.active[group.id]
-        self._to_publishing(group)
+        self.to_publishing(group)
 
     def _pause(self, group: Group) -> Offsets | None:
         """Pause all its tasks; the furthest offset of each partition."""
@@ -341,14 +283,14 @@ class Engine:
         """Kill the tasks that do not answer."""
         for task_id in list(group.members):
             if task_id not in good:
-                self._kill(task_id, NOT_STARTED.format(task_id))
+                self.kill(task_id, NOT_STARTED.format(task_id))
                 del group.members[task_id]
 
-    def _to_publishing(self, group: Group) -> None:
+    def to_publishing(self, group: Group) -> None:
+        """Its end is known: the next group begins there."""
         group.deadline = time.monotonic() + duration_ms(self._io["completionTimeout"]) / 1000
         self.publishing.append(group)
-        for name, offset in group.end.items():
-            self._ends[name] = max(offset, self._ends.get(name, 0))
+        self._starts.follow(group.end)
 
     def handoff(self, ids: Iterable[int]) -> None:
         """End groups early."""
@@ -359,6 +301,8 @@ class Engine:
         group = self.active.get(group_id)
         if group is None:
             return
+        if group.checkpoints[max(group.checkpoints)] != start:
+            self._learn_checkpoints(group)
         number = max(group.checkpoints)
         if group.checkpoints[number] != start:
             for task_id in group.members:  # told before; whoever waits for it goes on
@@ -375,13 +319,19 @@ class Engine:
         if ends != start:
             group.checkpoints[number + 1] = ends
 
+    def _learn_checkpoints(self, group: Group) -> None:
+        """What a task knows that did not answer when it was taken up."""
+        for task_id in group.members:
+            for number, offsets in (self._talk.get(task_id, "checkpoints") or {}).items():
+                group.checkpoints.setdefault(int(number), dict(offsets))
+
     # ---- new tasks ----
 
     def _create(self) -> bool:
         created = False
         wanted = self._wanted()
         missing = {number: names for number, names in wanted.items() if number not in self.active}
-        starts = self._starts([name for names in missing.values() for name in names])
+        starts = self._starts.of([name for names in missing.values() for name in names])
         for number, names in missing.items():
             self.active[number] = self._new_group(number, {name: starts[name] for name in names})
         for group in self.active.values():
@@ -405,46 +355,6 @@ class Engine:
                 raise
         group.members[task.id] = Member(id=task.id)
         _log.info("supervisor[%s] submitted %s from %s", self._spec.id, task.id, group.start)
-
-    def _starts(self, names: list[str]) -> Offsets:
-        """Where partitions are to be read on.
-
-        Raises
-        ------
-        StreamFault
-            A stored offset is not in the topic any more.
-        """
-        if not names:
-            return {}
-        stored = self._records.stored()
-        known = {name: max(stored.get(name, 0), self._ends.get(name, 0)) for name in names if name in stored} | {
-            name: self._ends[name] for name in names if name in self._ends and name not in stored
-        }
-        earliest = self._broker.earliest(names)
-        if not self._tuning["skipSequenceNumberAvailabilityCheck"]:
-            known = self._available(known, earliest)
-        fresh = [name for name in names if name not in known]
-        early = [name for name in fresh if self._io["useEarliestOffset"] or name in self._later]
-        late = self._broker.latest([name for name in fresh if name not in early])
-        return {**known, **{name: earliest[name] for name in early}, **late}
-
-    def _available(self, known: Offsets, earliest: Offsets) -> Offsets:
-        """Those that the topic still has; others are reset, where the spec allows it."""
-        lost = {name: offset for name, offset in known.items() if offset < earliest.get(name, 0)}
-        if not lost:
-            return known
-        if not self._tuning["resetOffsetAutomatically"]:
-            name, offset = next(iter(lost.items()))
-            raise StreamFault(
-                f"Previous sequenceNumber [{offset}] is no longer available for partition [{name}]. You can clear the "
-                "previous sequenceNumber and start reading from a valid message by using the supervisor's reset API.",
-                "org.apache.druid.indexing.seekablestream.common.StreamException",
-            )
-        _log.warning("supervisor[%s] resets %s: the topic begins at %s", self._spec.id, lost, earliest)
-        self._records.change(dict.fromkeys(lost))
-        for name in lost:
-            self._ends.pop(name, None)
-        return {name: offset for name, offset in known.items() if name not in lost}
 
     # ---- resets ----
 
@@ -470,9 +380,7 @@ class Engine:
         for group in list(self.active.values()):
             if names is None or names & group.start.keys():
                 self._drop(group, "DataSourceMetadata is updated while reset offsets is called")
-        for name in list(self._ends):
-            if names is None or name in names:
-                del self._ends[name]
+        self._starts.forget(names)
 
     def scale(self, tasks: int) -> None:
         """Part the partitions among so many groups from now on."""
@@ -485,21 +393,17 @@ class Engine:
     def highest(self, stored: Offsets) -> Offsets:
         """The furthest offset of each partition that was read."""
         found = dict(stored)
-        for group in self._groups():
+        for group in self.groups():
             for name, offset in (group.end or group.highest()).items():
                 found[name] = max(offset, found.get(name, offset))
         return found
 
-    def _kill(self, task_id: str, reason: str) -> None:
+    def kill(self, task_id: str, reason: str) -> None:
+        """End a task without a publish."""
         try:
             self._services.queue.shutdown(task_id, reason or "Killed by its supervisor")
         except OverlordError as error:
             _log.warning("task[%s] cannot be ended: %s", task_id, error.message)
-
-
-def _sequence_numbers(numbers: Mapping[str, Any]) -> Offsets:
-    found = numbers.get("partitionSequenceNumberMap") or numbers.get("partitionOffsetMap") or {}
-    return {str(name): int(offset) for name, offset in found.items()}
 
 
 def _java_hash(text: str) -> int:
