@@ -8,11 +8,10 @@ import time
 
 import numpy as np
 import psycopg
-import pytest
 
 from tests.acceptance.harness import kill
 
-from .topics import column, create, end, new_name, spec, status, stored, until_stored
+from .topics import column, create, end, new_name, spec, until_stored
 
 PARTITIONS = 4
 PIECES = 20

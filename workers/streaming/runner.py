@@ -256,8 +256,8 @@ class StreamIngestion:
                 }
             )
         raise TaskFailed(
-            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told.values())}. Reset the supervisor, or set "
-            "tuningConfig.resetOffsetAutomatically"
+            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told.values())}. Reset the supervisor, or "
+            "set tuningConfig.resetOffsetAutomatically"
         )
 
     # ---- ending sequences ----
