@@ -256,7 +256,7 @@ class StreamIngestion:
                 }
             )
         raise TaskFailed(
-            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told.values())}. Reset the supervisor, or "
+            f"Offsets out of range in stream[{self._stream_name}]: {'; '.join(told.values())}. Reset the supervisor or "
             "set tuningConfig.resetOffsetAutomatically"
         )
 
