@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,9 @@ import psycopg
 import requests
 
 API = "/druid/indexer/v1"
+
+template: Path | None = None
+"""A folder of the embedded Postgres that a server starts from in place of making its own."""
 
 
 class Server:
@@ -40,6 +45,11 @@ class Server:
     def start(self, *, leads: bool = True) -> None:
         """Start it; returns when it leads, or, if `leads` is False, when it answers."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        if template is not None and not (self.data_dir / "postgres").exists():
+            shutil.copytree(template, self.data_dir / "postgres")
+            access = self.data_dir / "postgres" / "access.json"
+            known = json.loads(access.read_text())  # another one may be started from the copy at the same time
+            access.write_text(json.dumps({**known, "port": random.randrange(12_000, 30_000)}))
         command = [sys.executable, "-m", "overlord", "serve", "--port", "0", "--data-dir", str(self.data_dir)]
         with (self.data_dir / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -49,9 +59,9 @@ class Server:
                 env={**os.environ, "ovl_stop_grace": "PT0S", **self.env},
                 start_new_session=True,
             )
-        self.until(self._known, 30)
+        self.until(self._known, 90)
         if leads:
-            self.until(lambda: self.get("/isLeader").status_code == 200, 30)
+            self.until(lambda: self.get("/isLeader").status_code == 200, 90)
 
     def _known(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log()
@@ -73,7 +83,7 @@ class Server:
         """SIGTERM, and wait."""
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(90)
 
     def clean_up(self) -> None:
         """End whatever of it still runs."""
@@ -92,11 +102,11 @@ class Server:
 
     def get(self, path: str) -> requests.Response:
         """GET below the API."""
-        return requests.get(self.url + API + path, timeout=20, allow_redirects=False)
+        return requests.get(self.url + API + path, timeout=90, allow_redirects=False)
 
     def post(self, path: str, body: object = None) -> requests.Response:
         """POST below the API."""
-        return requests.post(self.url + API + path, json=body, timeout=20, allow_redirects=False)
+        return requests.post(self.url + API + path, json=body, timeout=90, allow_redirects=False)
 
     def submit(self, task: dict) -> str:
         """Submit a task; gives its id."""
@@ -112,7 +122,7 @@ class Server:
         """The status."""
         return self.get(f"/task/{task_id}/status").json()["status"]
 
-    def until_state(self, task_id: str, *states: str, timeout_s: float = 40) -> dict:
+    def until_state(self, task_id: str, *states: str, timeout_s: float = 90) -> dict:
         """Wait until the task is in one of these; gives its status."""
 
         def look() -> dict | None:
@@ -151,7 +161,7 @@ class Server:
             ((identity,),) = self.sql("SELECT identity FROM ovl_tasks WHERE id = %s", task_id)
             return identity and identity["pid"]
 
-        return self.until(look, 20)
+        return self.until(look, 90)
 
     def postgres_pid(self) -> int:
         """Process of the embedded Postgres."""

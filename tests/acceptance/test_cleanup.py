@@ -19,7 +19,7 @@ def rows(server):
 
 def duties(server, *arguments):
     command = [sys.executable, "-m", "overlord", "duties", "--url", server.url, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}, timeout=90)
 
 
 def test_a_kill_task_killed_between_rows_and_files_leaves_files_without_rows(tmp_path):

@@ -27,7 +27,7 @@ def server(tmp_path_factory):
 
 def run(*arguments, data=None):
     command = [sys.executable, "-m", "overlord", *map(str, arguments)]
-    return subprocess.run(command, input=data, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, input=data, capture_output=True, timeout=90, check=False)
 
 
 @pytest.fixture

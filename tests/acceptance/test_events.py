@@ -22,7 +22,7 @@ def narrow(tmp_path):
 
 def listen(server, query="", last=None):
     headers = {} if last is None else {"Last-Event-ID": str(last)}
-    answer = requests.get(f"{server.url}{API}/events{query}", headers=headers, stream=True, timeout=30)
+    answer = requests.get(f"{server.url}{API}/events{query}", headers=headers, stream=True, timeout=90)
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "text/event-stream"
     return answer
 

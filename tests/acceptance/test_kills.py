@@ -54,7 +54,7 @@ def test_a_server_killed_anywhere_loses_nothing_and_publishes_once(tmp_path, poi
             server.post("/task", index_task("i", "ds"))
         except requests.ConnectionError:
             assert point == "after_submit_commit"
-        server.process.wait(20)
+        server.process.wait(90)
         server.start()
         status = server.until_state("i", "SUCCESS", "FAILED")
         assert (status["statusCode"], published(server), files(server)) == ("SUCCESS", 2, 2), status

@@ -85,7 +85,7 @@ def expected():
 def assert_clean(server):
     """Nothing that was handed on, no lock, no file of a segment that no row names."""
     exchange = server.data_dir / "exchange"
-    server.until(lambda: not exchange.exists() or not list(exchange.iterdir()), 20)
+    server.until(lambda: not exchange.exists() or not list(exchange.iterdir()), 90)
     assert server.sql("SELECT count(*) FROM ovl_locks") == [(0,)]
     ((rows,),) = server.sql("SELECT count(*) FROM druid_segments")
     assert len(list((server.data_dir / "segments").rglob("version.bin"))) == rows
@@ -204,7 +204,7 @@ def test_a_split_that_fails_as_often_as_it_may_fails_its_parent(tmp_path):
         assert status["errorMsg"].startswith("Failed in phase[segment generation]. See task logs for details.")
         report = server.get("/task/p/reports").json()["ingestionStatsAndErrors"]["payload"]
         assert report["errorMsg"] == status["errorMsg"]
-        server.until(lambda: server.sql("SELECT count(*) FROM ovl_tasks WHERE ended_date IS NULL") == [(0,)], 20)
+        server.until(lambda: server.sql("SELECT count(*) FROM ovl_tasks WHERE ended_date IS NULL") == [(0,)], 90)
         assert server.sql("SELECT count(*) FROM druid_segments") == [(0,)]
         assert_clean(server)
     finally:
@@ -232,13 +232,13 @@ def test_a_parent_shows_its_sub_tasks_and_takes_them_along_when_it_is_shut_down(
         chat = server.url + "/druid/worker/v1/chat/p"
 
         def both_run():
-            running = requests.get(f"{chat}/subtasks/running", timeout=10).json()
+            running = requests.get(f"{chat}/subtasks/running", timeout=90).json()
             return running if len(running) == 2 else None
 
         running = server.until(both_run, 30)
-        assert requests.get(f"{chat}/mode", timeout=10).text == "parallel"
-        assert requests.get(f"{chat}/phase", timeout=10).text == "segment generation"
-        assert requests.get(f"{chat}/progress", timeout=10).json() == {
+        assert requests.get(f"{chat}/mode", timeout=90).text == "parallel"
+        assert requests.get(f"{chat}/phase", timeout=90).text == "segment generation"
+        assert requests.get(f"{chat}/progress", timeout=90).json() == {
             "running": 2,
             "succeeded": 0,
             "failed": 0,
@@ -246,25 +246,25 @@ def test_a_parent_shows_its_sub_tasks_and_takes_them_along_when_it_is_shut_down(
             "total": 3,
             "estimatedExpectedSucceeded": 3,
         }
-        specs = requests.get(f"{chat}/subtaskspecs", timeout=10).json()
+        specs = requests.get(f"{chat}/subtaskspecs", timeout=90).json()
         assert [spec["id"] for spec in specs] == ["p_0", "p_1", "p_2"]
-        state = requests.get(f"{chat}/subtaskspec/p_0/state", timeout=10).json()
+        state = requests.get(f"{chat}/subtaskspec/p_0/state", timeout=90).json()
         assert state["currentStatus"]["id"] == running[0] and state["taskHistory"] == []
-        assert requests.get(f"{chat}/subtaskspec/p_9", timeout=10).status_code == 404
-        assert requests.get(f"{chat}/rowStats", timeout=10).json()["totals"]["buildSegments"]["processed"] == 0
-        assert requests.get(f"{chat}/unparseableEvents", timeout=10).json() == {"buildSegments": []}
+        assert requests.get(f"{chat}/subtaskspec/p_9", timeout=90).status_code == 404
+        assert requests.get(f"{chat}/rowStats", timeout=90).json()["totals"]["buildSegments"]["processed"] == 0
+        assert requests.get(f"{chat}/unparseableEvents", timeout=90).json() == {"buildSegments": []}
         victim = running[0]
         kill(server.pid_of(victim))
         history = f"{chat}/subtaskspec/p_0/history"
-        found = server.until(lambda: requests.get(history, timeout=10).json(), 20)
+        found = server.until(lambda: requests.get(history, timeout=90).json(), 90)
         assert [(status["id"], status["status"]) for status in found] == [(victim, "FAILED")]
         running = server.until(both_run, 30)
         assert victim not in running
         server.post("/task/p/shutdown")
         for sub_task in running:
             assert server.status(sub_task)["errorMsg"] == "Shutdown request from user"
-        server.until(lambda: server.get("/totalWorkerCapacity").json()["usedClusterCapacity"] == 0, 20)
-        assert requests.get(f"{chat}/mode", timeout=10).status_code == 404
+        server.until(lambda: server.get("/totalWorkerCapacity").json()["usedClusterCapacity"] == 0, 90)
+        assert requests.get(f"{chat}/mode", timeout=90).status_code == 404
         assert_clean(server)
     finally:
         server.clean_up()

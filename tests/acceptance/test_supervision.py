@@ -86,7 +86,7 @@ def test_a_schedule_goes_on_after_a_kill_with_one_task_for_each_due_time(quick, 
         report = quick.get("/supervisor/every_second/status").json()["payload"]["taskReport"]
         return report["totalSubmittedTasks"] >= least
 
-    quick.until(lambda: runs(2), 20)
+    quick.until(lambda: runs(2), 90)
     quick.kill()
     quick.start()
     quick.until(lambda: runs(5), 30)

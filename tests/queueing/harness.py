@@ -198,7 +198,7 @@ class Line:
             (row,) = tx.all("listing.some", ids=[task_id])
         return {"active": row["active"], **orjson.loads(row["status_payload"])}
 
-    def until(self, ask, timeout_s=10.0):
+    def until(self, ask, timeout_s=90.0):
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = ask()

@@ -22,7 +22,7 @@ def s3_url():
 def s3(s3_url, request):
     """Settings of that server, and a bucket of this test's own under `bucket`."""
     name = f"b{abs(hash(request.node.nodeid)):x}"
-    requests.put(f"{s3_url}/{name}", timeout=10).raise_for_status()
+    requests.put(f"{s3_url}/{name}", timeout=90).raise_for_status()
     settings = {"druid.s3.endpoint.url": s3_url, "druid.s3.accessKey": "key", "druid.s3.secretKey": "secret"}
     return {**settings, "bucket": name}
 
