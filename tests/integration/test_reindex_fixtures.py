@@ -12,11 +12,7 @@ from .test_ingest_fixtures import FIXTURES, OTHER_ORDER, index, rows
 
 LATER = {  # complex metrics and columns of type auto, which cannot be built yet
     "alt_frontcoded_concise_tablelongs",
-    "alt_uncompressed_none",
     "alt_zstd_lzf",
-    "hyper_unique",
-    "hyper_unique_large",
-    "hyper_unique_norollup",
     "json_auto",
     "schema_discovery",
     "sketches",

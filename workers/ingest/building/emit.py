@@ -25,7 +25,8 @@ from workers.segment import writer
 from workers.segment.write_complex import CellChunk, PairChunk
 
 FEW_VALUES = 4096
-CELLS_AT_A_TIME = 4096
+CELLS_AT_A_TIME = 1 << 14
+CELL_BYTES_AT_A_TIME = 1 << 20
 _WHOLE = numbered(0, 0)
 
 Ints = npt.NDArray[Any]
@@ -125,8 +126,9 @@ def _metric(aggregator: Aggregator, state: State, start: int, stop: int) -> writ
 
 def _cells(aggregator: Complex, state: State, start: int, stop: int) -> writer.CellsColumn:
     def chunks() -> Iterator[CellChunk]:
-        for at in range(start, stop, CELLS_AT_A_TIME):
-            cells, nulls = aggregator.stored(state.rows(at, min(at + CELLS_AT_A_TIME, stop)))
+        step = max(1, min(CELLS_AT_A_TIME, CELL_BYTES_AT_A_TIME * len(state) // max(1, state.size)))
+        for at in range(start, stop, step):
+            cells, nulls = aggregator.stored(state.rows(at, min(at + step, stop)))
             yield cells.data[:], np.diff(cells.ends[:], prepend=0), nulls
 
     return writer.CellsColumn(aggregator.name, aggregator.type_name, chunks)

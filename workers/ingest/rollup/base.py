@@ -69,9 +69,14 @@ class Complex(Aggregator):
         """Druid's name of the column's type."""
         return self.kind.removeprefix("COMPLEX<").removesuffix(">")
 
-    @abstractmethod
     def stored(self, state: State) -> tuple[Cells, npt.NDArray[np.bool_] | None]:
         """The bytes of each row as a segment keeps them, and which rows are null."""
+        return state.stored, None
+
+    def shown(self, state: State) -> list[Any]:
+        cells, nulls = self.stored(state)
+        found = cells.to_list()
+        return list(found) if nulls is None else [None if null else c for c, null in zip(found, nulls, strict=True)]
 
 
 def short(value: float) -> float:

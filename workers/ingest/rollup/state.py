@@ -164,10 +164,11 @@ def stack(states: Sequence[State]) -> State:
         for name in names
     }
     cells = [state.cells for state in states if state.cells is not None]
-    return State(arrays=arrays, cells=_stack_cells(cells) if cells else None)
+    return State(arrays=arrays, cells=stack_cells(cells) if cells else None)
 
 
-def _stack_cells(parts: Sequence[Cells]) -> Cells:
+def stack_cells(parts: Sequence[Cells]) -> Cells:
+    """Cells in memory, one below the other."""
     before = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
     return Cells(
         ends=np.concatenate([memory(p.ends) + base for p, base in zip(parts, before.tolist(), strict=True)]),

@@ -3,6 +3,7 @@
 ==========================  ==========================================================================
 sum, min, max               Int64, Float64, Float32
 first, last                 Struct of `lhs` (millis; null where the row does not count) and `rhs`
+hyperUnique                 String, List(String), or Binary, sketches that are ready
 count                       no input, or Boolean where a filter says which rows count
 ==========================  ==========================================================================
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ import polars as pl
 from overlord.errors import TaskFailed
 from workers.ingest.java import text_of
 from workers.ingest.transform.numbers import DoubleMetric, FloatMetric, LongMetric, Metric, Typed
+from workers.ingest.transform.strings import ARRAY, string_column
 
 TIME = "__time"
 NUMBERS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
@@ -109,6 +112,39 @@ class TextAndTime(MetricInput):
         return _pairs(self.name, when.values.set(nulls, None), texts, faults)
 
 
+class Values(MetricInput):
+    """Texts of which each row adds any number, or ready sketches."""
+
+    def __init__(self, name: str, field: str, ready: bool) -> None:
+        super().__init__(name, frozenset({field}))
+        self._field = field
+        self._ready = ready
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        raw = fields.get(self._field)
+        if raw is not None and raw.dtype == pl.Binary:
+            return Typed(values=raw.alias(self.name))
+        if self._ready:
+            return _decoded(self.name, self._field, raw, len(times))
+        texts = string_column(self.name, raw, len(times), ARRAY)
+        if isinstance(texts.dtype, pl.List) and texts.explode().null_count():
+            texts = texts.list.eval(pl.element().fill_null("null"))  # as Java prints a list
+        return Typed(values=texts)
+
+
+def _decoded(name: str, field: str, raw: pl.Series | None, rows: int) -> Typed:
+    """Base64."""
+    cells: list[bytes | None] = []
+    faults = []
+    for row, value in enumerate([None] * rows if raw is None else raw.to_list()):
+        try:
+            cells.append(None if value is None else b64decode(value, validate=True))
+        except (ValueError, TypeError):
+            cells.append(None)
+            faults.append((row, f"Unable to parse value[{text_of(value)}] for field[{field}]"))
+    return Typed(values=pl.Series(name, cells, dtype=pl.Binary), faults=faults)
+
+
 class _Time:
     """The column that says when a row's value was."""
 
@@ -172,4 +208,6 @@ def read_metric(json: Mapping[str, Any]) -> MetricInput | None:
         if match[1] == "string":
             return TextAndTime(name, field, time_column)
         return NumberAndTime(name, NUMBERS[match[1]](name, field), time_column)
+    if kind == "hyperUnique":
+        return Values(name, field, bool(json.get("isInputHyperUnique")))
     raise TaskFailed(f"Metric {name!r}: type {kind} is not supported yet")
