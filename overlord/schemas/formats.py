@@ -6,9 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from marshmallow import ValidationError
+
+from overlord.model.jq_program import BadProgram, jq_program
+from overlord.model.json_path import BadPath, parse_json_path
 from overlord.registry import Registry
 from overlord.schemas.base import (
     AnyShape,
+    Fault,
     Flag,
     Inside,
     Kinds,
@@ -61,13 +66,21 @@ class FlattenFieldOrName(Poly):
     def read(self, value: Any) -> dict[str, Any]:
         if isinstance(value, Mapping):
             read = super().read(value)
-            if read["type"] in ("path", "jq") and value.get("expr") is None:
-                raise fault(
-                    f"Cannot construct instance of `{self.java}`, problem: Missing 'expr' for field[{read['name']}]"
-                )
+            if read["type"] in ("path", "jq"):
+                self._check(read["type"], read["name"], value.get("expr"))
             return read
         name = Text().read(value)
         return {"type": "root", "name": name, "expr": name, "nodes": None}
+
+    def _check(self, kind: str, name: str, expr: Any) -> None:
+        """Refuse an expression that a task could not read; a stock Overlord would have the task fail."""
+        if expr is None:
+            raise fault(f"Cannot construct instance of `{self.java}`, problem: Missing 'expr' for field[{name}]")
+        try:
+            parse_json_path(str(expr)) if kind == "path" else jq_program(str(expr))
+        except (BadPath, BadProgram) as error:
+            problem = f"Cannot construct instance of `{self.java}`, problem: {error}"
+            raise ValidationError({"expr": [Fault(problem, late=True, of_field=True)]}) from None
 
 
 class FlattenSpec(Shape):
@@ -183,6 +196,44 @@ class RegexFormat(Shape):
             yield "pattern", "pattern"
 
 
+class _TableFormat(Shape):
+    """A format of tables."""
+
+    omit_null = frozenset({"flattenSpec"})
+    omit_false = frozenset({"binaryAsString"})
+
+    flattenSpec = Inside(FlattenSpec)
+    binaryAsString = Flag(False)
+
+
+@input_format_kinds.add("parquet")
+class ParquetFormat(_TableFormat):
+    """Columns of Parquet."""
+
+    java = "org.apache.druid.data.input.parquet.ParquetInputFormat"
+
+
+@input_format_kinds.add("orc")
+class OrcFormat(_TableFormat):
+    """Columns of ORC."""
+
+    java = "org.apache.druid.data.input.orc.OrcInputFormat"
+
+
+@input_format_kinds.add("avro_ocf")
+class AvroFormat(Shape):
+    """Rows of Avro's files."""
+
+    java = "org.apache.druid.data.input.avro.AvroOCFInputFormat"
+    omit_null = frozenset({"flattenSpec", "schema"})
+    omit_false = frozenset({"binaryAsString", "extractUnionsByType"})
+
+    flattenSpec = Inside(FlattenSpec)
+    schema = Object()
+    binaryAsString = Flag(False)
+    extractUnionsByType = Flag(False)
+
+
 class OtherFormat(AnyShape):
     """A format of an extension; it passes as it is."""
 
@@ -192,5 +243,5 @@ class OtherFormat(AnyShape):
 
 
 input_format_kinds.add(
-    "kafka", "kinesis", "parquet", "orc", "avro_ocf", "avro_stream", "protobuf", "thrift"
+    "kafka", "kinesis", "avro_stream", "protobuf", "thrift"
 )(OtherFormat)  # fmt: skip

@@ -1,7 +1,6 @@
-"""flattenSpec: fields taken from inside a row by simple paths.
+"""flattenSpec: fields taken from inside a row, by JsonPath, by jq, or by names. What is not there gives null.
 
-Of JSONPath: `$`, `.name`, `['name']`, `[0]`, `[-1]`, `[*]` and `.*`. Of jq: `.a.b[0]` and `.["a"]`. What is not there
-gives null.
+Paths of names and indexes alone are walked; others are evaluated (`json_path`), and so are jq programs (`jq`).
 """
 
 from __future__ import annotations
@@ -9,18 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from overlord.errors import TaskFailed
+from overlord.model.jq_program import BadProgram, jq_program
+from overlord.model.json_path import BadPath, Names, Path, is_simple, parse_json_path
+from workers.ingest.formats.json_path import json_path
 
 Row = dict[str, Any]
-Step = str | int | None  # None: every element
+Step = str | int
 
-_STEP = re.compile(
-    r"""\.(?P<name>[^.\[\]()?*@'"\s|,]+)        # .name
-      | \.?\[\s*(?:'(?P<single>(?:[^'\\]|\\.)*)'|"(?P<double>(?:[^"\\]|\\.)*)")\s*\]   # ['name']
-      | \.?\[\s*(?P<index>-?\d+)\s*\]            # [0]
-      | (?P<every>\.?\[\s*\*?\s*\]|\.\*)         # [*] .* []
+_JQ_STEP = re.compile(
+    r"""\.(?P<name>[A-Za-z_][A-Za-z_0-9]*)      # .name
+      | \.?\[\s*"(?P<quoted>[^"\\]*)"\s*\]      # ["name"]
+      | \.?\[\s*(?P<index>-?\d+)\s*\]           # [0]
     """,
     re.VERBOSE,
 )
@@ -75,63 +77,65 @@ def _field(entry: Any, where: str) -> tuple[str, Callable[[Row], Any]]:
         raise TaskFailed(f"{where}.fields: unknown type {kind!r} of {name}. Known: jq, path, root, tree")
     if not isinstance(expr, str):
         raise TaskFailed(f"{where}.fields: {name} needs expr, a string")
-    return name, _getter(parse_path(expr, kind))
+    try:
+        return name, _by_path(parse_json_path(expr)) if kind == "path" else _by_jq(expr)
+    except (BadPath, BadProgram) as error:
+        raise TaskFailed(f"{where}: {kind} expression {expr!r} of {name} cannot be read: {error}") from None
 
 
 def _root(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
 
-def parse_path(expr: str, kind: str) -> list[Step]:
-    """The steps of a path or jq expression.
+@lru_cache(maxsize=256)
+def simple_path(text: str) -> list[Step]:
+    """The steps of a path of names and indexes.
 
     Raises
     ------
-    TaskFailed
-        If it has more than names, indexes and `*`.
+    BadPath
+        If it has more than those.
     """
-    text = expr.strip()
-    at = 1 if kind == "path" and text.startswith("$") else 0
-    if (kind == "path" and at == 0) or (kind == "jq" and not text.startswith(".")):
-        raise TaskFailed(_unsupported(expr, kind))
-    if kind == "jq" and text == ".":
-        return []
+    path = parse_json_path(text)
+    if not is_simple(path.steps):
+        raise BadPath(f"Only names and indexes are known here, not {text!r}")
+    return _steps_of(path)
+
+
+def _by_path(path: Path) -> Callable[[Row], Any]:
+    return _getter(_steps_of(path)) if is_simple(path.steps) else json_path(path)
+
+
+def _steps_of(path: Path) -> list[Step]:
+    return [step.names[0] if isinstance(step, Names) else step.numbers[0] for step in path.steps]  # type: ignore[union-attr]
+
+
+def _by_jq(text: str) -> Callable[[Row], Any]:
+    steps = _jq_steps(text.strip())
+    return jq_program(text) if steps is None else _getter(steps)
+
+
+def _jq_steps(text: str) -> list[Step] | None:
+    """The steps of a program that only follows names and indexes; None for others."""
+    at = 0
     steps: list[Step] = []
     while at < len(text):
-        match = _STEP.match(text, at)
-        if match is None:
-            raise TaskFailed(_unsupported(expr, kind))
+        match = _JQ_STEP.match(text, at)
+        if match is None or (not at and not text.startswith(".")):
+            return None
+        name = match["name"] if match["quoted"] is None else match["quoted"]
+        steps.append(int(match["index"]) if match["index"] else name)
         at = match.end()
-        steps.append(_step(match))
-    return steps
+    return steps or None
 
 
-def _unsupported(expr: str, kind: str) -> str:
-    return f"inputFormat.flattenSpec: {kind} expression {expr!r} is not supported. Known: names, indexes and *"
-
-
-def _step(match: re.Match[str]) -> Step:
-    if match["every"]:
-        return None
-    if match["index"]:
-        return int(match["index"])
-    if match["name"] is not None:
-        return match["name"]
-    quoted = match["single"] if match["single"] is not None else match["double"]
-    return re.sub(r"\\(.)", r"\1", quoted)
-
-
-def _getter(steps: list[Any]) -> Callable[[Row], Any]:
+def _getter(steps: list[Step]) -> Callable[[Row], Any]:
     return lambda row: walk(row, steps)
 
 
 def walk(value: Any, steps: list[Step]) -> Any:
     """What the steps lead to; None if there is nothing."""
-    for number, step in enumerate(steps):
-        if step is None:
-            items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-            found = (walk(item, steps[number + 1 :]) for item in items)
-            return [item for item in found if item is not None]
+    for step in steps:
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
         else:

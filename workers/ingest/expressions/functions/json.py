@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 
+from overlord.errors import TaskFailed
+from overlord.model.json_path import BadPath
 from workers.ingest.expressions.functions.base import function
 from workers.ingest.expressions.values import ExpressionError, bind, cast, text
-from workers.ingest.formats.flatten import parse_path, walk
+from workers.ingest.formats.flatten import simple_path, walk
 from workers.ingest.java import double_text
 
 
@@ -76,7 +78,11 @@ def _merged(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(value: Any, path: Any) -> Any:
-    return walk(value, parse_path(str(path), "path")) if isinstance(value, dict | list) else None
+    try:
+        steps = simple_path(str(path))
+    except BadPath as error:
+        raise TaskFailed(f"Cannot read the path of a json function: {error}") from None
+    return walk(value, steps) if isinstance(value, dict | list) else None
 
 
 @function("json_value", 2, 3)
