@@ -294,3 +294,45 @@ def test_strings_sort_by_utf16_code_units(values):
         v.encode() for v in ordered if v is not None
     ]
     assert utf16.is_ascending(pl.Series(sorted({v for v in values if v is not None}, key=key), dtype=pl.String))
+
+
+def files_of(directory):
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def many_columns(rows):
+    rng = np.random.default_rng(3)
+    texts = [f"v{i}" for i in rng.integers(0, 500, rows)]
+    numbers = [numeric_column(f"m{i}", "LONG", rng.integers(0, 10**i, rows).tolist(), np.int64) for i in range(4)]
+    return [time_column(rows), string_column("a", texts), string_column("b", texts[::-1]), *numbers]
+
+
+@pytest.mark.parametrize("limit", [2**31 - 1, 100_000])
+def test_columns_made_by_several_threads_give_the_same_files(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("workers.segment.smoosh.Aside.BUFFER_BYTES", 10_000)  # so that files are needed
+    rows = 20_000
+    for threads in (1, 3):
+        spec = spec_of(["a", "b"], [f"m{i}" for i in range(4)])
+        write_segment(tmp_path / str(threads), spec, many_columns(rows), rows, chunk_limit=limit, threads=threads)
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
+
+
+def test_a_column_that_fails_in_a_thread_is_named(tmp_path):
+    wrong = StringColumn("a", [b"b", b"a"], cut(np.zeros(100, np.int32)))
+    with pytest.raises(SegmentError, match="column 'a': its dictionary is not strictly ascending"):
+        write_segment(tmp_path / "s", spec_of(["a"]), [time_column(100), wrong], 100, threads=2)
+
+
+@pytest.mark.parametrize("kind", ["random", "steps"])
+def test_blocks_compressed_quickly_are_not_much_larger(tmp_path, kind):
+    rows = 400_000
+    rng = np.random.default_rng(4)
+    values = rng.random(rows) if kind == "random" else np.cumsum(rng.integers(0, 3, rows)) / 8
+    sizes = {}
+    for level in (0, 3, 8):
+        column = NumericColumn("m", "DOUBLE", lambda: iter([(values, None)]))
+        spec = spec_of(metrics=["m"], index_spec=IndexSpec(lz4_level=level))
+        sizes[level] = write_segment(tmp_path / str(level), spec, [time_column(rows), column], rows)
+        assert np.array_equal(SegmentReader(tmp_path / str(level)).read("m").to_numpy(), values)
+    assert sizes[3] <= 1.13 * sizes[8]
+    assert kind == "random" or sizes[3] < sizes[0]

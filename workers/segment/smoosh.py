@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from workers.segment.errors import SegmentError, naming
 from workers.segment.utf16 import sort_key
@@ -158,6 +159,34 @@ class Entry:
             self._buffer = bytearray()
 
 
+class Aside(Entry):
+    """An entry that is written while others are, to take its place later; what memory does not hold goes to a file.
+
+    Parameters
+    ----------
+    directory : Path
+        Where that file, which has no name, is made.
+    """
+
+    BUFFER_BYTES = 8 << 20
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(-1, 0)
+        self._directory = directory
+
+    def flush(self) -> None:
+        if self._fd < 0:
+            self._file = _without_name(self._directory)
+            self._fd = self._file.fileno()
+        super().flush()
+
+    def pieces(self) -> Iterator[bytes | bytearray]:
+        """All that was written."""
+        for at in range(0, self._flushed, COPY_BYTES):
+            yield os.pread(self._fd, min(COPY_BYTES, self._flushed - at), at)
+        yield self._buffer
+
+
 class SmooshWriter:
     """Writes entries one after the other and `meta.smoosh` at the end; a context manager.
 
@@ -241,6 +270,10 @@ class SmooshWriter:
         self._size = 0
         path = self._directory / chunk_name(self._chunk)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+
+
+def _without_name(directory: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=directory, buffering=0)
 
 
 def _check_name(name: str) -> None:

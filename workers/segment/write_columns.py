@@ -28,6 +28,9 @@ from workers.segment.smoosh import Entry
 SLICE_VALUES = 1 << 16
 MANY_VALUES = 1024
 """From so many on, polars joins a dictionary series faster than Python does."""
+LOOK_EVERY = 16
+WORTH = 1.125
+"""How much larger blocks may be for the sake of time."""
 OFFSETS_PER_BLOCK = BLOCK_BYTES // 4
 KINDS = {"LONG": ("longV2", "<i8"), "DOUBLE": ("doubleV2", "<f8"), "FLOAT": ("floatV2", "<f4")}
 
@@ -44,10 +47,13 @@ class Codec:
     id : int
         The byte that says so; see `compress`.
     compress : callable
+    quick : callable or None
+        Another that takes less time, for columns that it makes about as small.
     """
 
     id: int
     compress: Compress
+    quick: Compress | None = None
 
 
 def write_descriptor(entry: Entry, value_type: str, part: str, *, multi: bool = False) -> None:
@@ -142,14 +148,32 @@ def write_numbers(entry: Entry, chunks: Iterator[npt.NDArray[Any]], rows: int, w
 
 def _write_blocks(entry: Entry, chunks: Iterator[npt.NDArray[Any]], rows: int, per_block: int, codec: Codec) -> None:
     """Cut rows (along the first axis) into blocks and write the list of them."""
-    out = ListWriter(entry, -(-rows // per_block))
+    count = -(-rows // per_block)
+    out = ListWriter(entry, count)
+    compress = codec.compress if codec.quick is None or count < LOOK_EVERY else _as_worth(codec.compress, codec.quick)
     written = 0
     for block in _blocks(chunks, per_block):
         written += len(block)
         _check_rows(written, rows, at_most=True)
-        out.add(codec.compress(block))
+        out.add(compress(block))
     _check_rows(written, rows)
     out.close()
+
+
+def _as_worth(tight: Compress, quick: Compress) -> Compress:
+    """Blocks of one column by `quick`, as long as now and then one shows that it would not be much smaller."""
+    done = itertools.count()
+    chosen = tight
+
+    def compress(block: npt.NDArray[Any]) -> Any:
+        nonlocal chosen
+        if next(done) % LOOK_EVERY:
+            return chosen(block)
+        small, large = tight(block), quick(block)
+        chosen = quick if len(large) <= WORTH * len(small) else tight
+        return small
+
+    return compress
 
 
 def _blocks(chunks: Iterator[npt.NDArray[Any]], size: int) -> Iterator[npt.NDArray[Any]]:

@@ -11,7 +11,10 @@ files; nothing is held that grows with the rows but arrays of ids (see `write_co
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from workers.segment import compress, drd
 from workers.segment import write_columns as write
 from workers.segment.errors import SegmentError
 from workers.segment.front_coded import FrontCoding
-from workers.segment.smoosh import CHUNK_LIMIT, Entry, SmooshWriter
+from workers.segment.smoosh import CHUNK_LIMIT, Aside, Entry, SmooshWriter
 from workers.segment.utf16 import sort_key
 from workers.segment.write_complex import CellChunk, PairChunk, write_cells, write_pairs
 
@@ -39,6 +42,8 @@ CODECS = {
     "uncompressed": compress.UNCOMPRESSED,
     "none": compress.NONE,
 }
+DRUIDS_LEVEL = 9
+"""The LZ4 level from which on blocks are compressed as asked, whatever it takes."""
 
 Array = npt.NDArray[Any]
 
@@ -260,6 +265,7 @@ def write_segment(
     *,
     chunk_limit: int = CHUNK_LIMIT,
     common: Path | None = None,
+    threads: int = 1,
 ) -> int:
     """Write a segment's files.
 
@@ -276,6 +282,8 @@ def write_segment(
     common : Path, optional
         Folder on the same file system that keeps the files which are the same in every segment. They are linked from
         there: of many small segments, half the time goes into making files.
+    threads : int
+        How many columns are made at once; each holds what `write_columns` says.
 
     Returns
     -------
@@ -303,8 +311,8 @@ def write_segment(
     directory.mkdir(parents=True, exist_ok=True)
     with SmooshWriter(directory, chunk_limit=chunk_limit) as smoosh:
         encoder = _Encoder(spec, rows)
-        for name in (TIME, *contents.columns):
-            encoder.write(smoosh, by_name[name], directory)
+        for column, aside in _made(encoder, [by_name[name] for name in (TIME, *contents.columns)], directory, threads):
+            encoder.write(smoosh, column, directory, aside)
         with smoosh.entry(drd.INDEX) as entry:
             entry.write(drd.write(contents))
         with smoosh.entry(drd.METADATA) as entry:
@@ -312,6 +320,24 @@ def write_segment(
     for name, content in SAME_IN_ALL.items():
         _put(directory / name, content, common)
     return smoosh.total_bytes + sum(map(len, SAME_IN_ALL.values()))
+
+
+def _made(
+    encoder: _Encoder, columns: Sequence[Column], directory: Path, threads: int
+) -> Iterator[tuple[Column, Aside | None]]:
+    """The columns in order, by several threads made aside; by one, nothing is made yet."""
+    if threads < 2:
+        yield from ((column, None) for column in columns)
+        return
+    with ThreadPoolExecutor(threads, "columns") as pool:
+        waiting: deque[tuple[Column, Future[Aside]]] = deque()
+        for column in columns:
+            waiting.append((column, pool.submit(encoder.aside, column, directory)))
+            if len(waiting) > threads:
+                first, made = waiting.popleft()
+                yield first, made.result()
+        for first, made in waiting:
+            yield first, made.result()
 
 
 def _put(file: Path, content: bytes, common: Path | None) -> None:
@@ -345,6 +371,15 @@ def _by_name(directory: Path, spec: SegmentSpec, columns: Sequence[Column]) -> d
     return by_name
 
 
+@contextmanager
+def _naming_column(directory: Path, column: Column) -> Iterator[None]:
+    try:
+        yield
+    except SegmentError as error:
+        message = f"{directory}: column {column.name!r}: {error.message}"
+        raise SegmentError(message, where=error.where, hint=error.hint) from error
+
+
 class _Encoder:
     """Writes columns the way an `IndexSpec` says."""
 
@@ -358,13 +393,19 @@ class _Encoder:
         ordering = spec.metadata.get("ordering") or [{"columnName": TIME}]
         self._by_time = ordering[0].get("columnName") == TIME
 
-    def write(self, smoosh: SmooshWriter, column: Column, directory: Path) -> None:
-        try:
-            with smoosh.entry(column.name) as entry:
+    def aside(self, column: Column, directory: Path) -> Aside:
+        with _naming_column(directory, column):
+            entry = Aside(directory)
+            self._write(entry, column)
+            return entry
+
+    def write(self, smoosh: SmooshWriter, column: Column, directory: Path, aside: Aside | None) -> None:
+        with _naming_column(directory, column), smoosh.entry(column.name) as entry:
+            if aside is None:
                 self._write(entry, column)
-        except SegmentError as error:
-            message = f"{directory}: column {column.name!r}: {error.message}"
-            raise SegmentError(message, where=error.where, hint=error.hint) from error
+            else:
+                for piece in aside.pieces():
+                    entry.write(piece)
 
     def _write(self, entry: Entry, column: Column) -> None:
         rows = self._rows
@@ -393,4 +434,5 @@ def _codec(name: str, lz4_level: int) -> write.Codec:
     codec = CODECS[name]
     if codec == compress.NONE:
         return write.Codec(id=codec, compress=bytes)
-    return write.Codec(id=codec, compress=compress.compressor(codec, lz4_level))
+    quick = compress.compressor(codec) if codec == compress.LZ4 and 0 < lz4_level < DRUIDS_LEVEL else None
+    return write.Codec(id=codec, compress=compress.compressor(codec, lz4_level), quick=quick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from workers.segment import writer
 from workers.segment.write_complex import CellChunk, PairChunk
 
 FEW_VALUES = 4096
+MANY_ROWS = 200_000
+MOST_THREADS = 4
 CELLS_AT_A_TIME = 1 << 14
 CELL_BYTES_AT_A_TIME = 1 << 20
 _WHOLE = numbered(0, 0)
@@ -90,7 +93,9 @@ def emit(
         metadata=schema.metadata(),
         index_spec=writer.IndexSpec.from_json(schema.index_spec, lz4_level=schema.lz4_level),
     )
-    size = writer.write_segment(into, spec, columns, stop - start, common=into.with_name("common"))
+    size = writer.write_segment(
+        into, spec, columns, stop - start, common=into.with_name("common"), threads=_threads(run, stop - start)
+    )
     return BuiltSegment(
         interval=interval,
         order=order,
@@ -101,6 +106,12 @@ def emit(
         metrics=metrics,
         shard_spec=shard_spec,
     )
+
+
+def _threads(run: Run, rows: int) -> int:
+    """How many columns to make at once: several, where the rows are many and yet had room in memory."""
+    many = rows >= MANY_ROWS and isinstance(run.time, np.ndarray)
+    return min(MOST_THREADS, len(os.sched_getaffinity(0))) if many else 1
 
 
 def _plain(column: Column, start: int, stop: int) -> Callable[[], Numeric]:
