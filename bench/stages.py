@@ -32,7 +32,7 @@ from overlord.model.granularity import Granularity
 from overlord.model.interval import Interval
 from workers import ingest
 from workers.ingest import Input, building, chunk_bytes_for
-from workers.ingest.building import builder, merge
+from workers.ingest.building import builder, emit, merge
 from workers.ingest.formats import delimited, json, table
 from workers.ingest.partition import partitioning
 from workers.ingest.sources import ahead
@@ -98,12 +98,14 @@ def instrument() -> None:
         setattr(owner, name, measured(stage, getattr(owner, name)))
     table.TableFormat._chunks = drawn("parse", table.TableFormat._chunks)  # type: ignore[method-assign]
     for module in (ahead, ingest, table):
-        module.ahead = iter  # type: ignore[attr-defined]
+        module.ahead = lambda items: (item for item in items)  # type: ignore[attr-defined]
+    emit.MOST_THREADS = 1
     write_columns_codec = writer._codec
 
     def codec(name: str, level: int) -> write_columns.Codec:
         made = write_columns_codec(name, level)
-        return write_columns.Codec(id=made.id, compress=measured("compress", made.compress))
+        quick = made.quick and measured("compress", made.quick)
+        return write_columns.Codec(id=made.id, compress=measured("compress", made.compress), quick=quick)
 
     writer._codec = codec
 
