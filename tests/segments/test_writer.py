@@ -307,12 +307,13 @@ def many_columns(rows):
     return [time_column(rows), string_column("a", texts), string_column("b", texts[::-1]), *numbers]
 
 
-@pytest.mark.parametrize("limit", [2**31 - 1, 100_000])
-def test_columns_made_by_several_threads_give_the_same_files(tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize(("limit", "codec"), [(2**31 - 1, "lz4"), (100_000, "lz4"), (2**31 - 1, "zstd")])
+def test_columns_made_by_several_threads_give_the_same_files(tmp_path, monkeypatch, limit, codec):
     monkeypatch.setattr("workers.segment.smoosh.Aside.BUFFER_BYTES", 10_000)  # so that files are needed
     rows = 20_000
     for threads in (1, 3):
-        spec = spec_of(["a", "b"], [f"m{i}" for i in range(4)])
+        index_spec = IndexSpec(dimension_compression=codec, metric_compression=codec)
+        spec = spec_of(["a", "b"], [f"m{i}" for i in range(4)], index_spec)
         write_segment(tmp_path / str(threads), spec, many_columns(rows), rows, chunk_limit=limit, threads=threads)
     assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
 

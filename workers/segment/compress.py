@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,14 @@ def _zstd_compressor() -> Compress:
         import zstandard
     except ImportError:
         raise SegmentError("compression with zstd needs the 'zstandard' package: install overlord[zstd]") from None
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+    own = threading.local()  # a compressor serves one thread at a time
+
+    def pack(block: Any) -> Any:
+        if not hasattr(own, "pack"):
+            own.pack = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+        return own.pack(block)
+
+    return pack
 
 
 def compressor(codec: int, lz4_level: int = 0) -> Compress:
