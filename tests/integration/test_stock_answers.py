@@ -1,7 +1,8 @@
 """Small inputs of every kind, and what Druid 33.0.0's own reader, incremental index and merger made of each.
 
-`stock_answers.jsonl.gz` holds one case a line: a spec with inline data, the counted rows, the rejected ones with their
-messages, and per segment its interval, columns, `metadata.drd` and rows in order, as they were read back.
+`stock_answers.jsonl.gz`, and `stock_metrics.jsonl.gz` for metrics, hold one case a line: a spec with inline data, the
+counted rows, the rejected ones with their messages, and per segment its interval, columns, `metadata.drd` and rows in
+order, as they were read back.
 """
 
 import copy
@@ -16,8 +17,9 @@ from workers.segment.reader import SegmentReader
 
 from .ingesting import ingest
 
-RECORDED = Path(__file__).with_name("stock_answers.jsonl.gz")
-CASES = {case["name"]: case for case in map(json.loads, gzip.decompress(RECORDED.read_bytes()).splitlines())}
+RECORDED = [Path(__file__).with_name(name) for name in ("stock_answers.jsonl.gz", "stock_metrics.jsonl.gz")]
+LINES = [line for path in RECORDED for line in gzip.decompress(path.read_bytes()).splitlines()]
+CASES = {case["name"]: case for case in map(json.loads, LINES)}
 
 
 def posted(case):

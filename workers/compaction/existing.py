@@ -107,7 +107,8 @@ class Existing:
         merged: dict[str, dict[str, Any]] = {}
         for aggregators in self._aggregators:
             for each in aggregators:
-                known = merged.setdefault(each["name"], dict(each))
+                # a stock Druid lists a filtered metric of two names with the wrong one as its field
+                known = merged.setdefault(each["name"], dict(each) | {"fieldName": each["name"]})
                 if known["type"] != each["type"]:
                     raise TaskFailed(
                         f"{_JAVA}ISE: Failed to merge existing aggregators when generating metricsSpec; "

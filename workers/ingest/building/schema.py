@@ -112,10 +112,14 @@ def _dtype(dimension: Mapping[str, Any]) -> pl.DataType:
 def aggregator(metric: Mapping[str, Any]) -> Aggregator:
     """The aggregator a metricsSpec entry asks for."""
     kind = str(metric.get("type"))
+    if kind == "filtered":  # the filter has been applied where the metric's input was read
+        inner = aggregator(metric["aggregator"])
+        inner.name = str(metric.get("name") or inner.name)
+        return inner
     if kind not in aggregators:
         raise TaskFailed(
             f"Metric [{metric.get('name')}] has type [{kind}], which this version cannot build. "
-            f"It builds: {', '.join(aggregators.names())}"
+            f"It builds: {', '.join(sorted([*aggregators.names(), 'filtered']))}"
         )
     return aggregators[kind].from_json(metric)
 

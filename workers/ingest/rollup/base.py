@@ -22,8 +22,6 @@ class Aggregator(ABC):
     ----------
     name : str
         The metric's column.
-    combined : str
-        The name by which `metadata.drd` lists it.
     kind : str
         Type of its column in a segment: LONG, DOUBLE, FLOAT, or COMPLEX<...>.
     """
@@ -32,7 +30,6 @@ class Aggregator(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.combined = name
 
     @classmethod
     @abstractmethod
@@ -41,7 +38,13 @@ class Aggregator(ABC):
 
     @abstractmethod
     def lift(self, values: pl.Series | None, rows: int) -> State:
-        """The state of each of `rows` input rows by itself. `values` is None when the input has no such field."""
+        """The state of each of `rows` input rows by itself.
+
+        Parameters
+        ----------
+        values : Series or None
+            The input, as `workers.ingest.transform.metrics` gives it; None where there is no such field.
+        """
 
     @abstractmethod
     def fold(self, state: State, groups: Groups) -> State:

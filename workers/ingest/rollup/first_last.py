@@ -61,8 +61,8 @@ class _Pair(Aggregator):
     def combining(self) -> dict[str, Any]:
         return {
             "type": self.type,
-            "name": self.combined,
-            "fieldName": self.combined,
+            "name": self.name,
+            "fieldName": self.name,
             "timeColumn": self.time_column,
         }
 

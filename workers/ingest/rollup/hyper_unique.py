@@ -28,6 +28,7 @@ from workers.ingest.rollup.state import Array, Cells, State, memory, stack_cells
 
 REGISTERS, RANGE = 2048, 15
 HEAD, DENSE = 7, 7 + REGISTERS // 2
+EMPTY = b"\1".ljust(HEAD, b"\0")
 DENSE_FROM = 128
 PIECE_ROWS, PIECE_BYTES = 1 << 17, 4 << 20
 SAMPLE = 4096
@@ -37,7 +38,11 @@ _NEVER = 2**62
 
 @aggregators.add("hyperUnique")
 class HyperUnique(Complex):
-    """About how many distinct values there are. State: cells, a sketch each."""
+    """About how many distinct values there are.
+
+    State: cells, a sketch each. A cell without bytes is of rows that a filter left out: null, as long as no row is
+    seen; a row without a value is seen.
+    """
 
     kind = "COMPLEX<hyperUnique>"
 
@@ -53,7 +58,7 @@ class HyperUnique(Complex):
         if values is None:
             values = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
         if values.dtype == pl.Binary:
-            return _given(values)
+            return State(cells=_given(values))
         if values.dtype == pl.List(pl.String):
             return State(cells=_hashed_lists(values))
         return State(cells=_hashed(values))
@@ -63,15 +68,19 @@ class HyperUnique(Complex):
             return state.take(groups.order)
         return State(cells=_folded(state.stored, groups))
 
+    def stored(self, state: State) -> tuple[Cells, npt.NDArray[np.bool_] | None]:
+        nothing = np.diff(state.stored.ends[:], prepend=0) == 0
+        return state.stored, nothing if nothing.any() else None
+
     def combining(self) -> dict[str, Any]:
-        named = {"type": "hyperUnique", "name": self.combined, "fieldName": self.combined}
+        named = {"type": "hyperUnique", "name": self.name, "fieldName": self.name}
         return named | {"isInputHyperUnique": False, "round": self._rounded}
 
 
-def _given(values: pl.Series) -> State:
-    """Sketches that somebody made, in the shortest form."""
-    cells = [cell or b"" for cell in values.to_list()]
-    return State(cells=_folded(Cells.of(cells), singles(np.arange(len(cells)))))
+def _given(values: pl.Series) -> Cells:
+    """Sketches that somebody made, in the shortest form; no bytes are an empty one, and null is no row."""
+    cells = [b"" if cell is None else cell or EMPTY for cell in values.to_list()]
+    return _folded(Cells.of(cells), singles(np.arange(len(cells))))
 
 
 # ---- of values ----
@@ -94,14 +103,14 @@ def _hashed(texts: pl.Series) -> Cells:
 
 
 def _hashed_lists(lists: pl.Series) -> Cells:
-    """A sketch of each list of texts."""
+    """A sketch of each list of texts; of null, none."""
     counts = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
     items = _hashed(lists.filter(pl.Series(counts > 0)).explode())
-    nothing = _of_registers(np.zeros(1, np.int64), np.zeros(1, np.int64))
     sizes = np.maximum(counts, 1)
-    order = np.full(int(sizes.sum()), len(items))
+    others = len(items) + lists.is_null().to_numpy()  # which of two cells that are put after the items
+    order = np.repeat(others, sizes)
     order[np.repeat(counts > 0, sizes)] = np.arange(len(items))
-    return _folded(stack_cells([items, nothing]), Groups(order, np.cumsum(sizes) - sizes))
+    return _folded(stack_cells([items, Cells.of([EMPTY, b""])]), Groups(order, np.cumsum(sizes) - sizes))
 
 
 def registers(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> tuple[Array, Array]:
@@ -229,25 +238,26 @@ def _fold_piece(cells: Cells, groups: Groups) -> Cells:
     hard = entries >= DENSE_FROM
     hard[group[special]] = True
     easy = ~hard[group[sketches.row]]
-    done = _greatest(group[sketches.row][easy], sketches.register[easy], sketches.value[easy], len(groups))
+    seen = np.logical_or.reduceat(np.diff(memory(cells.ends), prepend=0) > 0, groups.starts)
+    done = _greatest(group[sketches.row][easy], sketches.register[easy], sketches.value[easy], seen)
     if not hard.any():
         return done
     return _replaced(done, _one_by_one(sketches, group, np.flatnonzero(hard), special))
 
 
-def _greatest(group: Array, register: Array, value: Array, count: int) -> Cells:
-    """Sketches of less than 128 registers: of each the greatest value."""
+def _greatest(group: Array, register: Array, value: Array, seen: npt.NDArray[np.bool_]) -> Cells:
+    """Sketches of less than 128 registers: of each the greatest value. Groups that are not `seen` have none."""
     keys = np.sort((group * REGISTERS + register) << 4 | value)
     last = np.append(keys[1:] >> 4 != keys[:-1] >> 4, np.ones(min(1, len(keys)), np.bool_))
     keys = keys[last]
     value, register, group = keys & 0x0F, (keys >> 4) % REGISTERS, (keys >> 4) // REGISTERS
-    used = np.bincount(group, minlength=count)
-    sizes = HEAD + 3 * used
+    used = np.bincount(group, minlength=len(seen))
+    sizes = np.where(seen, HEAD + 3 * used, 0)
     ends = np.cumsum(sizes, dtype=np.int64)
     begins = ends - sizes
     data = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
-    data[begins] = 1
-    data[begins + 3] = used
+    data[begins[seen]] = 1
+    data[begins[seen] + 3] = used[seen]
     if len(keys):
         byte = group * (REGISTERS // 2) + (register >> 1)
         starts = np.flatnonzero(np.append(True, byte[1:] != byte[:-1]))

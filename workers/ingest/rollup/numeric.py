@@ -39,7 +39,7 @@ class Count(Aggregator):
         return State.of_numbers(_long_sum(state.values, groups))
 
     def combining(self) -> dict[str, Any]:
-        return {"type": "longSum", "name": self.combined, "fieldName": self.combined}
+        return {"type": "longSum", "name": self.name, "fieldName": self.name}
 
 
 class NumericAggregator(Aggregator):
@@ -72,7 +72,7 @@ class NumericAggregator(Aggregator):
         return State.of_numbers(values, None if valid.all() else valid)
 
     def combining(self) -> dict[str, Any]:
-        return {"type": self.type, "name": self.combined, "fieldName": self.combined}
+        return {"type": self.type, "name": self.name, "fieldName": self.name}
 
     def _one(self, values: Values) -> Values:
         """The state of single values: the values, unless the fold's start shows in them."""

@@ -3,8 +3,10 @@
 ==========================  ==========================================================================
 sum, min, max               Int64, Float64, Float32
 first, last                 Struct of `lhs` (millis; null where the row does not count) and `rhs`
-hyperUnique                 String, List(String), or Binary, sketches that are ready
+hyperUnique                 String; List(String), or Binary, sketches that are ready, where null is a row left
+                            out, and one without a value has a list without items, or no bytes
 count                       no input, or Boolean where a filter says which rows count
+filtered                    that of the metric within, null in rows left out
 ==========================  ==========================================================================
 """
 
@@ -16,12 +18,18 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from overlord.errors import TaskFailed
+from workers.ingest.expressions import Expression, ExpressionError
+from workers.ingest.expressions.values import number
+from workers.ingest.formats.base import column
 from workers.ingest.java import text_of
+from workers.ingest.transform.filters import Filter, read_filter
 from workers.ingest.transform.numbers import DoubleMetric, FloatMetric, LongMetric, Metric, Typed
 from workers.ingest.transform.strings import ARRAY, string_column
+from workers.segment.read_columns import as_lists
 
 TIME = "__time"
 NUMBERS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
@@ -71,6 +79,50 @@ class Number(MetricInput):
 
     def read(self, fields: Fields, times: pl.Series) -> Typed:
         return self._reader.read(_field(fields, times, self._reader.field), len(times))
+
+
+class Computed(MetricInput):
+    """An expression's value as a number."""
+
+    def __init__(self, name: str, expression: Expression, reader: Metric) -> None:
+        super().__init__(name, expression.inputs)
+        self._expression = expression
+        self._reader = reader
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        values, wrong = self._expression.evaluate({**fields, TIME: times}, len(times))
+        faults = [(row, f"Could not compute metric {self.name} reason: {why}") for row, why in wrong.items()]
+        if values.dtype not in (pl.Int64, pl.Float64):
+            values = column(self.name, [number(value) for value in values.to_list()])
+        return Typed(values=self._reader.read(values, len(times)).values, faults=faults)
+
+
+class Filtered(MetricInput):
+    """The input of another metric, null in the rows that a filter does not take; for `count`, which rows it takes."""
+
+    def __init__(self, name: str, inner: MetricInput | None, condition: Filter) -> None:
+        super().__init__(name, condition.fields | (frozenset() if inner is None else inner.excluded))
+        self._inner = inner
+        self._filter = condition
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        taken = self._filter.keeps({**fields, TIME: times}, len(times))
+        mask = pl.Series(self.name, taken, dtype=pl.Boolean)
+        if self._inner is None:
+            return Typed(values=mask)
+        done = self._inner.read(fields, times)
+        values = done.values
+        if values.dtype == pl.String:
+            values = _lists_of(values)
+        nothing = pl.Series([None], dtype=values.dtype).new_from_index(0, len(times))
+        faults = [fault for fault in done.faults if taken[fault[0]]]
+        return Typed(values=values.zip_with(mask, nothing).alias(self.name), faults=faults)
+
+
+def _lists_of(texts: pl.Series) -> pl.Series:
+    """Each text as a list of one, null as one of none."""
+    counts = texts.is_not_null().to_numpy().astype(np.int64)
+    return as_lists(texts.drop_nulls(), counts)
 
 
 class NumberAndTime(MetricInput):
@@ -123,24 +175,26 @@ class Values(MetricInput):
     def read(self, fields: Fields, times: pl.Series) -> Typed:
         raw = fields.get(self._field)
         if raw is not None and raw.dtype == pl.Binary:
-            return Typed(values=raw.alias(self.name))
+            return Typed(values=raw.fill_null(b"").alias(self.name))
         if self._ready:
             return _decoded(self.name, self._field, raw, len(times))
         texts = string_column(self.name, raw, len(times), ARRAY)
-        if isinstance(texts.dtype, pl.List) and texts.explode().null_count():
-            texts = texts.list.eval(pl.element().fill_null("null"))  # as Java prints a list
+        if isinstance(texts.dtype, pl.List):
+            texts = texts.fill_null(pl.Series([[]], dtype=texts.dtype))
+            if texts.explode().null_count():
+                texts = texts.list.eval(pl.element().fill_null("null"))  # as Java prints a list
         return Typed(values=texts)
 
 
 def _decoded(name: str, field: str, raw: pl.Series | None, rows: int) -> Typed:
     """Base64."""
-    cells: list[bytes | None] = []
+    cells: list[bytes] = []
     faults = []
     for row, value in enumerate([None] * rows if raw is None else raw.to_list()):
         try:
-            cells.append(None if value is None else b64decode(value, validate=True))
+            cells.append(b"" if value is None else b64decode(value, validate=True))
         except (ValueError, TypeError):
-            cells.append(None)
+            cells.append(b"")
             faults.append((row, f"Unable to parse value[{text_of(value)}] for field[{field}]"))
     return Typed(values=pl.Series(name, cells, dtype=pl.Binary), faults=faults)
 
@@ -186,6 +240,18 @@ def _texts(raw: pl.Series | None, rows: int) -> pl.Series:
     return pl.Series([None if value is None else text_of(value) for value in values], dtype=pl.String)
 
 
+def name_of(json: Mapping[str, Any]) -> str:
+    """Name of the column that a metricsSpec entry makes."""
+    return str(json.get("name") or name_of(json["aggregator"]))
+
+
+def _expression(name: str, text: Any) -> Expression:
+    try:
+        return Expression(str(text))
+    except ExpressionError as error:
+        raise TaskFailed(f"Metric {name!r}: {error}") from None
+
+
 def read_metric(json: Mapping[str, Any]) -> MetricInput | None:
     """The input of a metricsSpec entry; None for `count`.
 
@@ -195,14 +261,16 @@ def read_metric(json: Mapping[str, Any]) -> MetricInput | None:
         It cannot be built here.
     """
     kind = str(json.get("type"))
-    name = str(json["name"])
+    name = name_of(json)
     if kind == "count":
         return None
+    if kind == "filtered":
+        return Filtered(name, read_metric({**json["aggregator"], "name": name}), read_filter(json.get("filter")))
     field = str(json.get("fieldName") or name)
     if (match := _NUMERIC.fullmatch(kind)) is not None:
-        if json.get("expression") is not None:
-            raise TaskFailed(f"Metric {name!r}: expression is not supported yet; give fieldName")
-        return Number(name, NUMBERS[match[1]](name, field))
+        reader = NUMBERS[match[1]](name, field)
+        text = json.get("expression")
+        return Number(name, reader) if text is None else Computed(name, _expression(name, text), reader)
     if (match := _PAIR.fullmatch(kind)) is not None:
         time_column = str(json.get("timeColumn") or TIME)
         if match[1] == "string":

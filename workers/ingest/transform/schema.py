@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overlord.errors import TaskFailed
-from workers.ingest.transform.metrics import MetricInput, read_metric
+from workers.ingest.transform.metrics import MetricInput, name_of, read_metric
 from workers.ingest.transform.numbers import DoubleDimension, FloatDimension, LongDimension, Reader
 from workers.ingest.transform.strings import HANDLINGS, SORTED_ARRAY
 from workers.ingest.transform.timestamps import TimestampSpec
@@ -84,7 +84,7 @@ class Schema:
             raise TaskFailed("dimensionsSpec.spatialDimensions is not supported")
         time = TimestampSpec.from_json(json.get("timestampSpec"))
         dimensions = tuple(map(_dimension, spec.get("dimensions") or []))
-        metrics = tuple((entry["name"], read_metric(entry)) for entry in json.get("metricsSpec") or [])
+        metrics = tuple((name_of(entry), read_metric(entry)) for entry in json.get("metricsSpec") or [])
         excluded = {TIME, time.column, *(spec.get("dimensionExclusions") or []), *(name for name, _ in metrics)}
         excluded.update(*(metric.excluded for _, metric in metrics if metric is not None))
         return cls(
