@@ -66,7 +66,9 @@ def _reason(services: Services, row: Row, queue: dict[str, Any]) -> tuple[str, s
             f"It needs {need} slots (resource.requiredCapacity), and no worker has so many",
             "submit it with less, or raise druid.worker.capacity",
         )
-    if all(row["availability_group"] in each["availabilityGroups"] for each in allowed):
+    if row["type"] != "index_kafka" and all(
+        row["availability_group"] in each["availabilityGroups"] for each in allowed
+    ):
         return (
             "availabilityGroup",
             f"A task of its availability group [{row['availability_group']}] has a slot on every worker",

@@ -38,6 +38,7 @@ _LINGER_S = 10.0
 """A worker whose end is known has this long to go."""
 _EXIT_FILE_S = 1.0
 """How long the nursery of a dead Overlord may take to write an exit file."""
+_REPLICATED = frozenset({"index_kafka"})
 _WORKER_SETTINGS = ("druid.storage.", "druid.s3.", "druid.indexer.task.", "druid.worker.capacity", "ovl.")
 
 
@@ -237,13 +238,16 @@ class LocalRunner:
                 self.forget(task_id)
 
     def accepts(self, availability_group: str, required_capacity: int) -> bool:
-        """Whether the slots left are enough, and no task of the same availability group has one."""
+        """Whether the slots left are enough, and no task of the same availability group has one.
+
+        Replicas of a task that reads a stream share a group, and this machine: they outlive what ends one process.
+        """
         with self._lock:
             taken = [slot for slot in self._slots.values() if not slot.ended]
             return (
                 self._enabled
                 and sum(slot.weight for slot in taken) + required_capacity <= self._capacity
-                and all(slot.availability_group != availability_group for slot in taken)
+                and all(slot.availability_group != availability_group or slot.type in _REPLICATED for slot in taken)
             )
 
     def capacity(self) -> int:
@@ -275,7 +279,7 @@ class LocalRunner:
                 "currCapacityUsed": sum(by_type.values()),
                 "currParallelIndexCapacityUsed": by_type.get("index_parallel", 0),
                 "currCapacityUsedByTaskType": by_type,
-                "availabilityGroups": [slot.availability_group for slot in taken],
+                "availabilityGroups": list(dict.fromkeys(slot.availability_group for slot in taken)),
                 "runningTasks": [slot.task_id for slot in taken],
                 "lastCompletedTaskTime": self._last_completed,
             }

@@ -31,3 +31,12 @@ def server(tmp_path):
     server.start()
     yield server
     server.clean_up()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A server that nobody kills; each test has a topic of its own."""
+    server = Server(tmp_path_factory.mktemp("shared") / "data", None, "--workers", "8")
+    server.start()
+    yield server
+    server.clean_up()

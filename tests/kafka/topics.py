@@ -89,13 +89,17 @@ def until_stored(server, datasource: str, offsets: dict[str, int], timeout_s: fl
     server.until(lambda: stored(server, datasource) == offsets, timeout_s)
 
 
-def until_read(server, supervisor: str, offsets: dict[str, int], timeout_s: float = 60) -> list[str]:
-    """Wait until tasks have read so far; gives their ids."""
+def until_read(server, supervisor: str, offsets: dict[str, int], timeout_s: float = 60, *, tasks: int = 0) -> list[str]:
+    """Wait until all tasks (so many, if that is given) have read so far; gives their ids."""
 
     def look() -> list[str] | None:
         active = status(server, supervisor)["activeTasks"]
-        current = {name: offset for task in active for name, offset in task["currentOffsets"].items()}
-        return [task["id"] for task in active] if current == offsets else None
+        reached: dict[str, set[int]] = {}
+        for task in active:
+            for name in task["startingOffsets"]:
+                reached.setdefault(name, set()).add(task["currentOffsets"].get(name, -1))
+        there = reached == {name: {offset} for name, offset in offsets.items()} and tasks in (0, len(active))
+        return [task["id"] for task in active] if there else None
 
     return server.until(look, timeout_s)
 
