@@ -117,9 +117,9 @@ def test_a_broker_killed_and_back_costs_no_message(broker, server):
     body = busy(broker, topic)
     body["spec"]["ioConfig"]["consumerProperties"]["default.api.timeout.ms"] = "1000"
     supervisor = create(server, body)
-    server.until(lambda: pids(server, topic), 60)
+    server.until(lambda: pids(server, topic), 120)
     broker.kill()
-    server.until(lambda: status(server, supervisor)["recentErrors"], 60)
+    server.until(lambda: status(server, supervisor)["recentErrors"], 120)
     broker.start()
     broker.produce(topic, 10_000, 10_000, PARTITIONS)
     until_stored(server, topic, dict.fromkeys(map(str, range(PARTITIONS)), 5000), 120)
@@ -133,9 +133,9 @@ def test_a_database_killed_and_back_costs_no_message(broker, server):
     supervisor = create(server, busy(broker, topic))
     for piece in range(3):
         broker.produce(topic, piece * 10_000, 10_000, PARTITIONS)
-        server.until(lambda: pids(server, topic), 60)
+        server.until(lambda: pids(server, topic), 120)
         kill(server.postgres_pid())
-        server.until(lambda: answers(server), 60)
+        server.until(lambda: answers(server), 120)
     until_stored(server, topic, dict.fromkeys(map(str, range(PARTITIONS)), 7500), 120)
     end(server, supervisor)
     exactly_once(server, topic, 30_000)
@@ -159,7 +159,7 @@ def test_a_kill_around_a_publish_neither_loses_nor_repeats_it(broker, tmp_path, 
         if point.endswith("_commit"):
             server.process.wait(60)
             server.start()
-        server.until((tmp_path / "once").exists, 60)
+        server.until((tmp_path / "once").exists, 120)
         broker.produce(topic, 100, 100, 2)
         until_read(server, supervisor, {"0": 100, "1": 100})
         handoff(server, supervisor, 0)

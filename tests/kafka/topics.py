@@ -84,12 +84,14 @@ def stored(server, datasource: str) -> dict[str, int]:
     return orjson.loads(bytes(rows[0][0]))["partitions"]["partitionSequenceNumberMap"] if rows else {}
 
 
-def until_stored(server, datasource: str, offsets: dict[str, int], timeout_s: float = 60) -> None:
+def until_stored(server, datasource: str, offsets: dict[str, int], timeout_s: float = 120) -> None:
     """Wait for a publish up to there."""
     server.until(lambda: stored(server, datasource) == offsets, timeout_s)
 
 
-def until_read(server, supervisor: str, offsets: dict[str, int], timeout_s: float = 60, *, tasks: int = 0) -> list[str]:
+def until_read(
+    server, supervisor: str, offsets: dict[str, int], timeout_s: float = 120, *, tasks: int = 0
+) -> list[str]:
     """Wait until all tasks (so many, if that is given) have read so far; gives their ids."""
 
     def look() -> list[str] | None:

@@ -101,7 +101,9 @@ class Stream:
             "queued.max.messages.kbytes": max(1024, min(65_536, buffer_bytes >> 10)),
             "error_cb": lambda error: _log.warning("Kafka: %s", error),
         }
-        properties = client_properties(io_config["consumerProperties"])
+        # A broker that is killed, or too busy to answer, is asked again after seconds, not after a minute.
+        patience = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000}
+        properties = patience | client_properties(io_config["consumerProperties"])
         try:
             self._consumer, dropped = make_client(Consumer, {**properties, **ours})
         except (KafkaException, TypeError, ValueError) as error:

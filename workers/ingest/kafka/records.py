@@ -185,8 +185,8 @@ class Metadata:
             extra[self._key] = self._key_column(found)
         if self._wanted is not None:
             extra = {name: values for name, values in extra.items() if name in self._wanted}
-        filled = {name: values for name, values in batch.columns.items() if not (name in extra and _empty(values))}
-        columns = {**filled, **{name: values for name, values in extra.items() if name not in filled}}
+        columns = {**extra, **batch.columns}
+        columns |= {name: _either(batch.columns[name], extra[name]) for name in extra.keys() & batch.columns.keys()}
         rows = MergedRows(batch.rows, extra)
         merged = RawBatch(columns=columns, file=batch.file, line=batch.line, files=batch.files, rows=rows, uri=None)
         return RawChunk(
@@ -216,8 +216,14 @@ class Metadata:
         return column(self._key, cells)
 
 
-def _empty(values: pl.Series) -> bool:
-    return values.dtype == pl.Null or values.null_count() == len(values)
+def _either(first: pl.Series, second: pl.Series) -> pl.Series:
+    """Row by row the first, or, where it is null, the second."""
+    if first.null_count() == len(first):
+        return second
+    if first.dtype == second.dtype:
+        return first.zip_with(first.is_not_null(), second)
+    pairs = zip(first.to_list(), second.to_list(), strict=True)
+    return column(first.name, [b if a is None else a for a, b in pairs])
 
 
 class MergedRows:
