@@ -170,7 +170,9 @@ class explained:  # noqa: N801  used as a function
             raise TaskFailed(f"{self._what}: {' '.join(text.split())}") from error
 
 
-def open_bucket(kind: str, name: str, options: Mapping[str, str | None], *, plain_http: bool = False) -> Bucket:
+def open_bucket(
+    kind: str, name: str, options: Mapping[str, str | None], *, plain_http: bool = False, proxy: str | None = None
+) -> Bucket:
     """A bucket by its kind ("s3", "google", "azure", "azureStorage") and the library's options.
 
     Raises
@@ -186,8 +188,9 @@ def open_bucket(kind: str, name: str, options: Mapping[str, str | None], *, plai
     make = {"s3": S3Store, "google": GCSStore, "azure": AzureStore, "azureStorage": AzureStore}[kind]
     retry = {"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=_RETRY_S)}
     config = {key: value for key, value in options.items() if value is not None}
+    client = {"allow_http": plain_http} | ({"proxy_url": proxy} if proxy else {})
     try:
-        store = make(name, config=config, client_options={"allow_http": plain_http}, retry_config=retry)
+        store = make(name, config=config, client_options=client, retry_config=retry)
     except (BaseError, ValueError, TypeError) as error:
         raise TaskFailed(f"Bucket [{name}] cannot be reached: {str(error).splitlines()[0]}") from error
     return Bucket(scheme={"s3": "s3", "google": "gs"}.get(kind, kind), name=name, store=store)
@@ -201,7 +204,8 @@ def open_s3(name: str, settings: Mapping[str, Any], **given: str | None) -> Buck
     settings : mapping
         `druid.s3.*`.
     **given
-        What goes before them: access_key, secret_key, session_token, endpoint, region, path_style ("true" or "false").
+        What goes before them: access_key, secret_key, session_token, endpoint, region, path_style ("true" or "false"),
+        and proxy.
     """
     endpoint = given.get("endpoint") or settings.get("druid.s3.endpoint.url")
     if endpoint and "://" not in endpoint:
@@ -220,7 +224,52 @@ def open_s3(name: str, settings: Mapping[str, Any], **given: str | None) -> Buck
         "aws_session_token": token,
         "aws_virtual_hosted_style_request": "false" if path_style.lower() == "true" else "true",
     }
-    return open_bucket("s3", name, options, plain_http=bool(endpoint and endpoint.startswith("http://")))
+    plain_http = bool(endpoint and endpoint.startswith("http://"))
+    return open_bucket("s3", name, options, plain_http=plain_http, proxy=given.get("proxy"))
+
+
+def open_google(name: str) -> Bucket:
+    """A bucket of Google; GOOGLE_BASE_URL names what speaks like it."""
+    plain_http = os.environ.get("GOOGLE_BASE_URL", "").startswith("http://")
+    return open_bucket("google", name, {}, plain_http=plain_http)
+
+
+def open_azure(name: str, settings: Mapping[str, Any], **given: str | None) -> Bucket:
+    """A container of Azure; AZURE_STORAGE_ENDPOINT names what speaks like it.
+
+    Parameters
+    ----------
+    settings : mapping
+        `druid.azure.*`, which are those of one account.
+    **given
+        What goes before them: account, key, token, client, client_secret, tenant.
+    """
+    account, login = given.get("account"), ("key", "token", "client")
+    ours = settings if account in (None, settings.get("druid.azure.account")) else {}
+    if any(given.get(each) for each in login):
+        key, token = given.get("key"), given.get("token")
+    else:
+        key, token = ours.get("druid.azure.key"), ours.get("druid.azure.sharedAccessStorageToken")
+    account = account or settings.get("druid.azure.account")
+    endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT") or _azure_endpoint(account, settings)
+    options = {
+        "azure_storage_account_name": account,
+        "azure_storage_account_key": key,
+        "azure_storage_sas_token": token,
+        "azure_storage_client_id": given.get("client"),
+        "azure_storage_client_secret": given.get("client_secret"),
+        "azure_storage_tenant_id": given.get("tenant"),
+        "azure_storage_endpoint": endpoint,
+    }
+    return open_bucket("azure", name, options, plain_http=bool(endpoint and endpoint.startswith("http://")))
+
+
+def _azure_endpoint(account: str | None, settings: Mapping[str, Any]) -> str | None:
+    """The account's URL where it is not the usual one."""
+    protocol = settings.get("druid.azure.protocol") or "https"
+    suffix = settings.get("druid.azure.storageAccountEndpointSuffix") or "blob.core.windows.net"
+    usual = (protocol, suffix) == ("https", "blob.core.windows.net")
+    return None if usual or not account else f"{protocol}://{account}.{suffix}"
 
 
 def _region() -> str:

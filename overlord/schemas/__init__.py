@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from overlord.errors import BadRequest
 from overlord.model.attempts import Retry, timeout_of
 from overlord.model.task import Task
+from overlord.schemas import clouds as clouds
 from overlord.schemas import compact as compact
 from overlord.schemas import databases as databases
 from overlord.schemas import subtasks as subtasks

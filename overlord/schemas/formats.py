@@ -21,7 +21,6 @@ from overlord.schemas.base import (
     Object,
     Poly,
     Problem,
-    Raw,
     Shape,
     Text,
     Whole,
@@ -234,14 +233,8 @@ class AvroFormat(Shape):
     extractUnionsByType = Flag(False)
 
 
-class OtherFormat(AnyShape):
-    """A format of an extension; it passes as it is."""
+@input_format_kinds.add("kafka")
+class KafkaFormat(AnyShape):
+    """Keys, headers and values of Kafka's messages; it passes as it is."""
 
-    java = INPUT_FORMAT
-    flattenSpec = Raw()
-    omit_null = frozenset({"flattenSpec"})
-
-
-input_format_kinds.add(
-    "kafka", "kinesis", "avro_stream", "protobuf", "thrift"
-)(OtherFormat)  # fmt: skip
+    java = "org.apache.druid.data.input.kafkainput.KafkaInputFormat"

@@ -84,6 +84,8 @@ class _IoConfig(Shape):
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "inputSource" in data and data["inputSource"] is None:
             yield "inputSource", "inputSource"
+        if (data.get("inputFormat") or {}).get("type") == "kafka":
+            yield "inputFormat", "The input format kafka is for messages of Kafka: only a kafka supervisor can use it"
         if data.get("appendToExisting") and data.get("dropExisting"):
             yield (
                 "dropExisting",

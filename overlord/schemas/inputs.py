@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from overlord.registry import Registry
 from overlord.schemas.base import (
-    AnyShape,
     Inside,
     IntervalText,
     Kinds,
@@ -28,6 +28,7 @@ from overlord.schemas.filters import filter_field
 input_source_kinds: Kinds = Registry("input source")
 INPUT_SOURCE = "org.apache.druid.data.input.InputSource"
 _IMPL = "org.apache.druid.data.input.impl."
+SYSTEM_FIELDS = ("__file_uri", "__file_bucket", "__file_path")
 WITHOUT_FORMAT = frozenset({"druid", "sql"})
 """Sources whose rows need no inputFormat."""
 
@@ -46,6 +47,36 @@ def one_of(given: Mapping[str, Any], *, most: int | None = None) -> str | None:
     if len(present) > 1:
         return f"At most one of properties[[{names}]] must be present"
     return None
+
+
+_ILLEGAL = re.compile(r"[^!#$&-;=?@A-Za-z_~%\u00a0-\U0010ffff]|%(?![0-9A-Fa-f]{2})")
+
+_ADDRESS = re.compile(r"(?<=://)\[[0-9A-Fa-f:.]+\]")
+
+
+class Uri(Text):
+    """A URI, as Java reads it."""
+
+    def read(self, value: Any) -> str:
+        uri = super().read(value)
+        if wrong := _ILLEGAL.search(_ADDRESS.sub(lambda host: "h" * len(host[0]), uri)):
+            part = "query" if "?" in uri[: wrong.start()] else "path"
+            raise fault(
+                f'Cannot deserialize value of type `java.net.URI` from String "{uri}": not a valid textual '
+                f"representation, problem: Illegal character in {part} at index {wrong.start()}: {uri}"
+            )
+        return uri
+
+
+class SystemField(Text):
+    """A field that tells of the file that a row lies in."""
+
+    def read(self, value: Any) -> str:
+        name = super().read(value)
+        if name not in SYSTEM_FIELDS:
+            java = "org.apache.druid.data.input.impl.systemfield.SystemField"
+            raise fault(f"Cannot construct instance of `{java}`, problem: No such system field[{name}]")
+        return name
 
 
 @input_source_kinds.add("inline")
@@ -72,7 +103,7 @@ class LocalSource(Shape):
     baseDir = Text()
     filter = Text()
     files = ListOf(Text(), list)
-    systemFields = ListOf(Text(), list)
+    systemFields = ListOf(SystemField(), list)
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if {"baseDir", "files"} <= data.keys():
@@ -106,11 +137,11 @@ class HttpSource(Shape):
     omit_null = frozenset({"httpAuthenticationUsername", "httpAuthenticationPassword"})
     omit_empty = frozenset({"systemFields"})
 
-    uris = ListOf(Text(), list)
+    uris = ListOf(Uri(), list)
     httpAuthenticationUsername = Text()
     httpAuthenticationPassword = Password()
     requestHeaders = Object(dict)
-    systemFields = ListOf(Text(), list)
+    systemFields = ListOf(SystemField(), list)
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if "uris" not in data:
@@ -167,12 +198,3 @@ class DruidSource(Shape):
             yield "dataSource", "dataSource"
         if {"interval", "segments"} <= data.keys() and (data["interval"] is None) == (data["segments"] is None):
             yield None, "Specify exactly one of 'interval' and 'segments'"
-
-
-class OtherSource(AnyShape):
-    """A source of an extension; it passes as it is."""
-
-    java = INPUT_SOURCE
-
-
-input_source_kinds.add("s3", "google", "azure", "azureStorage", "hdfs", "delta", "iceberg")(OtherSource)

@@ -526,6 +526,25 @@ _STORAGE = [
         help="Whether the bucket stands in the path of URLs. Unset: where an endpoint is set.",
     ),
     Setting(
+        name="druid.azure.account",
+        unit="name",
+        help="Azure's storage account. Unset: `AZURE_STORAGE_ACCOUNT_NAME` of the environment.",
+    ),
+    Setting(
+        name="druid.azure.key",
+        unit="text",
+        help="Its key. Without key and token: the environment's, the machine's identity.",
+        secret=True,
+    ),
+    Setting(name="druid.azure.sharedAccessStorageToken", unit="text", help="A token instead of the key.", secret=True),
+    Setting(name="druid.azure.protocol", default="https", unit="name", help="How to reach Azure's storage."),
+    Setting(
+        name="druid.azure.storageAccountEndpointSuffix",
+        default="blob.core.windows.net",
+        unit="host",
+        help="What follows the account in the name of its host.",
+    ),
+    Setting(
         name="ovl.segment.lz4Level",
         kind="int",
         default="3",

@@ -93,3 +93,136 @@ def test_a_database_that_is_no_postgres_is_refused_with_those_there_are():
     assert "with type 'mysql'" in error.message
     assert f"as a subtype of `{CONNECTOR}` known type ids = [postgresql]" in error.message
     assert error.where == "spec.ioConfig.inputSource.database.type"
+
+
+S3 = "org.apache.druid.data.input.s3.S3InputSource"
+S3_CONFIG = "org.apache.druid.data.input.s3.S3InputSourceConfig"
+LOCATION = "org.apache.druid.data.input.impl.CloudObjectLocation"
+SYSTEM_FIELD = "org.apache.druid.data.input.impl.systemfield.SystemField"
+EXACTLY = "Exactly one of uris, prefixes or objects must be specified"
+
+
+@pytest.mark.parametrize(
+    ("source", "java", "problem", "where"),
+    [
+        ({}, S3, EXACTLY, ""),
+        ({"uris": []}, S3, EXACTLY, ""),
+        ({"uris": ["s3://b/k"], "prefixes": ["s3://b/"]}, S3, EXACTLY, ""),
+        ({"uris": ["gs://b/k"]}, S3, "Invalid URI scheme [gs://b/k] must be [s3]", ".uris"),
+        ({"prefixes": ["http://b"]}, S3, "Invalid URI scheme [http://b] must be [s3]", ".prefixes"),
+        ({"uris": ["/k"]}, S3, "Invalid URI scheme [/k] must be [s3]", ".uris"),
+        (
+            {"objects": [{"path": "k"}]},
+            LOCATION,
+            "bucket name cannot be null. Please verify if bucket name adheres to naming rules",
+            ".objects[0]",
+        ),
+        (
+            {"uris": ["s3://b/k"], "systemFields": ["__nope"]},
+            SYSTEM_FIELD,
+            "No such system field[__nope]",
+            ".systemFields[0]",
+        ),
+        (
+            {"uris": ["s3://b/k"], "properties": {"secretAccessKey": "x"}},
+            S3_CONFIG,
+            "accessKeyId cannot be null if secretAccessKey is given",
+            ".properties.accessKeyId",
+        ),
+        (
+            {"uris": ["s3://b/k"], "properties": {"assumeRoleArn": "arn"}},
+            S3_CONFIG,
+            "assumeRoleArn is not known here: give keys, or a role of the machine",
+            ".properties.assumeRoleArn",
+        ),
+    ],
+)  # fmt: skip
+def test_what_druid_refuses_of_a_cloud_source_is_refused_in_its_words(source, java, problem, where):
+    error = refusal({"type": "s3", **source})
+    assert error.message == f"Cannot construct instance of `{java}`, problem: {problem}"
+    assert error.where == f"spec.ioConfig.inputSource{where}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "uri"), [("s3", "s3://b/a b"), ("google", "gs://b/a b"), ("http", "http://h/x|y"), ("azure", "azure://b/%zz")]
+)  # fmt: skip
+def test_a_uri_that_java_cannot_read_is_refused_with_its_place(kind, uri):
+    error = refusal({"type": kind, "uris": [uri]})
+    at = min(uri.find(letter) for letter in " |%" if letter in uri)
+    assert error.message == (
+        f'Cannot deserialize value of type `java.net.URI` from String "{uri}": not a valid textual representation, '
+        f"problem: Illegal character in path at index {at}: {uri}"
+    )
+    assert error.where == "spec.ioConfig.inputSource.uris[0]"
+
+
+@pytest.mark.parametrize("uri", ["http://[::1]:80/a", "http://h/ä?x=%20&y=(1)*,;:@$!'~", "http://u:p@h/a#b"])
+def test_other_uris_are_as_they_are(uri):
+    assert load({"type": "http", "uris": [uri]})["inputSource"]["uris"] == [uri]
+
+
+STORED = [
+    {"type": "s3", "uris": ["s3://b/k?x=1"]},
+    {"type": "s3", "prefixes": ["s3://b/"], "objects": []},
+    {"type": "s3", "uris": ["S3://b/k"], "objectGlob": "**.json", "systemFields": ["__file_uri"]},
+    {
+        "type": "s3",
+        "prefixes": ["s3://b/"],
+        "properties": {"accessKeyId": {"type": "environment", "variable": "A"}, "secretAccessKey": {"type": "default"}},
+        "proxyConfig": {"host": "p", "port": 80},
+        "endpointConfig": {"url": "s3.eu", "signingRegion": "eu"},
+        "clientConfig": {"protocol": "http", "enablePathStyleAccess": True},
+    },
+    {"type": "google", "uris": ["gs://b/k"]},
+    {"type": "azure", "prefixes": ["azure://c/p"]},
+    {"type": "azureStorage", "prefixes": ["azureStorage://a/c/p"], "properties": {"key": "k", "tenantId": "t"}},
+]
+
+
+@pytest.mark.parametrize("source", STORED)
+def test_cloud_sources_are_stored_as_given(source):
+    assert load(source)["inputSource"] == source
+
+
+def test_a_location_loses_its_slash_and_a_key_becomes_a_provider():
+    given = {
+        "type": "s3",
+        "objects": [{"bucket": "b", "path": "/k"}],
+        "properties": {"accessKeyId": "a", "secretAccessKey": "s"},
+    }
+    assert load(given)["inputSource"] == {
+        "type": "s3",
+        "objects": [{"bucket": "b", "path": "k"}],
+        "properties": {
+            "accessKeyId": {"type": "default", "password": "a"},
+            "secretAccessKey": {"type": "default", "password": "s"},
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["hdfs", "delta", "iceberg", "nope"])
+def test_an_input_source_that_is_not_built_is_refused_with_those_there_are(kind):
+    error = refusal({"type": kind, "paths": "x"})
+    assert error.message == (
+        f"Please make sure to load all the necessary extensions and jars with type '{kind}' on 'druid/overlord' "
+        f"service. Could not resolve type id '{kind}' as a subtype of `org.apache.druid.data.input.InputSource` "
+        "known type ids = [azure, azureStorage, combining, druid, google, http, inline, local, s3, sql] "
+        "(for POJO property 'inputSource')"
+    )
+    assert error.where == "spec.ioConfig.inputSource.type"
+
+
+@pytest.mark.parametrize("kind", ["kinesis", "avro_stream", "protobuf", "thrift", "lines"])
+def test_a_format_that_is_not_built_is_refused_with_those_there_are(kind):
+    error = refusal({"type": "inline", "data": "x"}, {"type": kind})
+    assert (
+        f"Could not resolve type id '{kind}' as a subtype of `org.apache.druid.data.input.InputFormat` "
+        "known type ids = [avro_ocf, csv, json, kafka, orc, parquet, regex, tsv]"
+    ) in error.message
+    assert error.where == "spec.ioConfig.inputFormat.type"
+
+
+def test_the_format_of_kafkas_messages_is_for_them_alone():
+    error = refusal({"type": "inline", "data": "x"}, {"type": "kafka", "valueFormat": {"type": "json"}})
+    assert "only a kafka supervisor can use it" in error.message
+    assert error.where == "spec.ioConfig.inputFormat"

@@ -7,11 +7,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from overlord.errors import TaskFailed
 from workers.ingest.sources.base import InputObject, InputSource, SplitHint, in_groups, input_sources, strings
 from workers.ingest.sources.passwords import password_of
-from workers.object_store import Bucket, open_bucket, open_s3
+from workers.object_store import Bucket, open_azure, open_google, open_s3
 
 Place = tuple[str, str]
 """Bucket and key (or the beginning of keys)."""
@@ -109,7 +110,7 @@ class CloudSource(InputSource):
 
 @input_sources.add("s3")
 class S3Source(CloudSource):
-    """Objects of S3; `properties`, `endpointConfig` and `clientConfig` go before the settings `druid.s3.*`."""
+    """Objects of S3; what the spec says goes before the settings `druid.s3.*`."""
 
     kind = "s3"
     schemes = ("s3", "s3a", "s3n")
@@ -117,10 +118,10 @@ class S3Source(CloudSource):
     def connect(self, name: str) -> Bucket:
         endpoint = self.json.get("endpointConfig") or {}
         client = self.json.get("clientConfig") or {}
-        if self.properties.get("assumeRoleArn"):
+        if self.properties.get("assumeRoleArn"):  # refused at submit too
             raise TaskFailed(
                 "assumeRoleArn is not known here: give keys, or a role of the machine",
-                where="inputSource.properties.assumeRoleArn",
+                where="spec.ioConfig.inputSource.properties.assumeRoleArn",
             )
         url = endpoint.get("url")
         if url and "://" not in url:
@@ -131,10 +132,22 @@ class S3Source(CloudSource):
             self.settings,
             access_key=self.password("accessKeyId"),
             secret_key=self.password("secretAccessKey"),
+            session_token=self.password("sessionToken"),
+            proxy=self._proxy(),
             endpoint=url,
             region=endpoint.get("signingRegion"),
             path_style=None if style is None else str(style),
         )
+
+    def _proxy(self) -> str | None:
+        """The URL of `proxyConfig`, with its login."""
+        config = self.json.get("proxyConfig") or {}
+        if not config.get("host"):
+            return None
+        user, password = config.get("username"), password_of(config.get("password"), "inputSource.proxyConfig.password")
+        login = "" if not user else quote(str(user), safe="") + ":" + quote(password or "", safe="") + "@"
+        port = int(config.get("port") or -1)
+        return f"http://{login}{config['host']}" + (f":{port}" if port > 0 else "")
 
 
 @input_sources.add("google")
@@ -145,12 +158,12 @@ class GoogleSource(CloudSource):
     schemes = ("gs",)
 
     def connect(self, name: str) -> Bucket:
-        return open_bucket("google", name, {})
+        return open_google(name)
 
 
 @input_sources.add("azure", "azureStorage")
 class AzureSource(CloudSource):
-    """Blobs of Azure: `azure://container/path` of the account in AZURE_STORAGE_ACCOUNT_NAME, or
+    """Blobs of Azure: `azure://container/path` of the account in `druid.azure.account`, or
     `azureStorage://account/container/path` with `properties`.
     """
 
@@ -165,15 +178,16 @@ class AzureSource(CloudSource):
 
     def connect(self, name: str) -> Bucket:
         account, _, container = name.partition("/") if self.by_account else ("", "", name)
-        options = {
-            "azure_storage_account_name": account or None,
-            "azure_storage_account_key": self.password("key"),
-            "azure_storage_sas_token": self.password("sharedAccessStorageToken"),
-            "azure_storage_client_id": self.password("appRegistrationClientId"),
-            "azure_storage_client_secret": self.password("appRegistrationClientSecret"),
-            "azure_storage_tenant_id": self.password("tenantId"),
-        }
-        opened = open_bucket("azure", container, options)
+        opened = open_azure(
+            container,
+            self.settings,
+            account=account or None,
+            key=self.password("key"),
+            token=self.password("sharedAccessStorageToken"),
+            client=self.password("appRegistrationClientId"),
+            client_secret=self.password("appRegistrationClientSecret"),
+            tenant=self.password("tenantId"),
+        )
         return Bucket(scheme=self.schemes[0], name=name, store=opened.store)
 
     def _place(self, uri: str) -> Place:
