@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 from cheroot import wsgi
+from cheroot.server import HTTPConnection
 from cheroot.workers import threadpool
 
 from overlord.errors import Unavailable
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 PIECE = 64 * 1024
 REQUEST = "ovl.request"  # environ key: cheroot's request, for what WSGI has no words for
+LINGER_MS = 5  # a thread waits so long for the next request of its connection
 WORTH_GZIP = 2048  # bytes; below, the header costs more than the body saves
 
 
@@ -298,6 +300,27 @@ class _Gateway(wsgi.Gateway_10):
             super().write(chunk[start : start + PIECE])
 
 
+class _Connection(HTTPConnection):
+    """Stays with its thread for a moment after an answer: whoever keeps asking is not handed from thread to thread."""
+
+    def communicate(self) -> bool:
+        while super().communicate():  # type: ignore[no-untyped-call]
+            if not self._asks_again():
+                return True
+        return False
+
+    def _asks_again(self) -> bool:
+        """Whether the next request is here within `LINGER_MS`; not waited for when others need the thread."""
+        threads = self.server.requests
+        if not self.server.ready or threads.wanted():
+            return False
+        if self.rfile.has_data():
+            return True
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(LINGER_MS)) and not threads.wanted()
+
+
 class _Threads(threadpool.ThreadPool):
     """Starts another thread when all are busy, up to `max`; cheroot's own never grows.
 
@@ -310,8 +333,9 @@ class _Threads(threadpool.ThreadPool):
 
         def _spawn_worker(self) -> threading.Thread: ...
 
-    def __init__(self, server: Any, *, smallest: int, largest: int) -> None:
+    def __init__(self, server: Any, *, smallest: int, normal: int, largest: int) -> None:
         super().__init__(server, min=smallest, max=largest)
+        self._normal = normal
         self._spare = 0
         self._counting = threading.Lock()
         self.get = self._next
@@ -324,6 +348,10 @@ class _Threads(threadpool.ThreadPool):
     def start(self) -> None:
         self._threads.extend(self._spawn_worker() for _ in range(int(self.min)))
 
+    def wanted(self) -> bool:
+        """Whether no thread is free, and a new one would be one too many for calls that do not wait."""
+        return self._spare < 1 and len(self._threads) >= self._normal
+
     def put(self, obj: Any) -> None:
         with self._counting:
             self._spare -= 1
@@ -333,6 +361,8 @@ class _Threads(threadpool.ThreadPool):
 
 
 class _Server(wsgi.Server):
+    ConnectionClass = _Connection
+
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         log.log(level, "http: %s", msg, exc_info=traceback)
 
@@ -377,7 +407,9 @@ class HttpServer:
             timeout=idle_timeout_s,
             shutdown_timeout=drain_s,
         )
-        self._server.requests = _Threads(self._server, smallest=min(4, threads), largest=threads + self.waiting.size)
+        self._server.requests = _Threads(
+            self._server, smallest=min(4, threads), normal=threads, largest=threads + self.waiting.size
+        )
         self._server.gateway = _Gateway
         self._server.max_request_header_size = max_header_bytes
         self._server.keep_alive_conn_limit = 10_000

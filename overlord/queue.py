@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ _ID_CHARACTERS = 255
 WITH_SUB_TASKS = frozenset({"index_parallel"})
 _UNBOUNDED = 2147483647
 _RETRY_S = 1.0
+_GROUPED_BYTES = 1024 * 1024
+"""Of a payload; a larger one is inserted alone, so that what waits for one statement stays small."""
 
 
 class TaskQueue:
@@ -155,18 +157,35 @@ class TaskQueue:
         if most_bytes is not None and len(payload) > most_bytes:
             raise _too_large(task.id, len(payload), most_bytes)
         created = format_instant(now_ms())
-        first = self._db.retry(lambda: self._insert(task, payload, audit or AuditInfo(), created, key))
+        new = store.Submission(task=task, payload=payload, audit=audit or AuditInfo(), created=created, key=key)
+        first = self._db.retry(lambda: self._insert(new))
         if isinstance(first, str):
             return first
         faults.point("after_submit_commit")
         self._scheduler.submitted(task, first)
         return task.id
 
-    def _insert(self, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None) -> int | str:
+    def _insert(self, new: store.Submission) -> int | str:
         """The new task's place in the order of submission, or the id of the one its key stands for."""
         max_size = int(self._settings["druid.indexer.queue.maxSize"])
-        alone = key is None and max_size >= _UNBOUNDED
-        with self._db.statement() if alone else self._db.transaction() as tx:
+        if new.key is not None or max_size < _UNBOUNDED:
+            return self._insert_alone(new, max_size)
+        if len(new.payload) > _GROUPED_BYTES:
+            seq = self._insert_all([new])[0]
+        else:
+            seq = self._db.groups.ask("submit", new, self._insert_all)
+        if seq is None:
+            raise _exists(new.task.id)
+        return seq
+
+    def _insert_all(self, submissions: Sequence[store.Submission]) -> list[int | None]:
+        with self._db.statement() as tx:
+            return store.submit_all(tx, submissions)
+
+    def _insert_alone(self, new: store.Submission, max_size: int) -> int | str:
+        """Where more has to be looked at than whether the id is free."""
+        task, key = new.task, new.key
+        with self._db.transaction() as tx:
             if key is not None and (first := store.of_key(tx, key.key)) is not None:
                 if first[1] != key.digest:
                     raise _other_body(key.key, first[0])
@@ -176,7 +195,7 @@ class TaskQueue:
                 raise _exists(task.id)
             if full:
                 raise _full(max_size)
-            seq = store.submit(tx, task, payload, audit, created, key)
+            seq = store.submit_all(tx, [new])[0]
             if seq is None:
                 raise _exists(task.id)
         return seq

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -32,7 +33,7 @@ from overlord.parents import Parents
 from overlord.runners.base import Exit, Launch
 from overlord.store import config, segments
 from overlord.store import tasks as store
-from overlord.tasks import ByItsSegments, task_types
+from overlord.tasks import ByItsSegments, TaskType, task_types
 
 if TYPE_CHECKING:
     from overlord.model.interval import Interval
@@ -47,6 +48,7 @@ Row = dict[str, Any]
 _LockKey = tuple[str, str, str]  # holder, type, interval: enough to see whether a lock still stands
 
 _TICK_S = 1.0
+_GATHER_S = 0.01
 _CHUNK = 100
 """Waiting tasks looked at in one transaction."""
 
@@ -133,6 +135,7 @@ class Scheduler:
         self._time_out = time_out
         self._epoch = 0
         self._changed = threading.Condition()
+        self._hurry = threading.Event()
         self._woken = False
         self._stopping = True
         self._draining = False
@@ -177,6 +180,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """Decide nothing more."""
+        self._hurry.set()
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -189,6 +193,7 @@ class Scheduler:
 
     def wake(self, *, configuration: bool = False) -> None:
         """Look again now."""
+        self._hurry.set()
         with self._changed:
             self._woken = True
             self._read_affinity |= configuration
@@ -196,6 +201,7 @@ class Scheduler:
 
     def dirty(self, datasource: str) -> None:
         """Locks of this datasource have changed."""
+        self._hurry.set()
         with self._changed:
             if datasource in self._waiting:
                 self._dirty.add(datasource)
@@ -204,11 +210,17 @@ class Scheduler:
 
     def submitted(self, task: Task, seq: int) -> None:
         """A new task is committed."""
+        kind = task_types[task.type]
+        asked = None if isinstance(kind, ByItsSegments) else _asked_by(task, kind)
+        self._parents.submitted(task)
         with self._changed:
+            if asked is not None:
+                self._asked[task.id] = asked
             self._waiting.setdefault(task.datasource, {})[task.id] = seq
             self._dirty.add(task.datasource)
-            self._woken = True
-            self._changed.notify_all()
+            if not self._woken:
+                self._woken = True
+                self._changed.notify_all()
 
     def retried(self, task_id: str, datasource: str, seq: int, delay_ms: int) -> None:
         """An attempt has failed, and another is due after `delay_ms`."""
@@ -264,6 +276,10 @@ class Scheduler:
                 self._changed.wait_for(lambda: self._woken or self._stopping, tick_s)
                 if self._stopping:
                     return
+            if not self._runner.room().free:
+                self._hurry.wait(_GATHER_S)  # nothing could start: those submitted meanwhile share a transaction
+            self._hurry.clear()
+            with self._changed:
                 self._woken = False
             yield
 
@@ -349,19 +365,20 @@ class Scheduler:
 
     def _admit_chunk(self, ids: list[str], attempt: _Pass) -> None:
         """Try some tasks in one transaction; what is kept in memory follows its commit."""
-        admitted: list[_Pending] = []
+        ready = [task_id for task_id in ids if (asked := self._asked.get(task_id)) is not None and not asked.requests]
+        looked_at = set(ids).difference(ready)
         blocked: dict[str, list[Row]] = {}
         with self._db.transaction() as tx:
-            if not store.fence(tx, self._epoch):
+            # Without locks nothing builds on this until a start is committed: a crash of Postgres lets them wait again.
+            if not store.fence(tx, self._epoch, hurried=bool(looked_at)):
                 raise Unavailable("This server does not lead any more")
-            for row in store.waiting_payloads(tx, ids):
+            for row in store.waiting_payloads(tx, looked_at) if looked_at else ():
                 blockers = self._admit_one(tx, row, attempt)
                 if blockers is None:
-                    admitted.append(
-                        _Pending(row["id"], row["datasource"], row["availability_group"], row["required_capacity"])
-                    )
+                    ready.append(row["id"])
                 elif blockers:
                     blocked[row["id"]] = blockers
+            admitted = states.move_all(tx, ready, "locked", epoch=self._epoch)
         with self._changed:
             waiting = self._waiting.get(attempt.datasource, {})
             for task_id in ids:
@@ -372,10 +389,11 @@ class Scheduler:
             if not waiting:
                 self._waiting.pop(attempt.datasource, None)
             self._blockers.update({task_id: frozenset(map(_key, rows)) for task_id, rows in blocked.items()})
-            self._pending.update({pending.id: pending for pending in admitted})
+            for row in sorted(admitted, key=lambda row: int(row["seq"])):
+                self._pending[row["id"]] = _pending(row)
 
     def _admit_one(self, tx: Transaction, row: Row, attempt: _Pass) -> list[Row] | None:
-        """Admit one task: None when it is PENDING now, else what is in its way; nothing if it failed."""
+        """Take the locks of one task: None when it may be PENDING, else what is in its way; nothing if it failed."""
         try:
             task = schemas.task_from_payload(orjson.loads(bytes(row["payload"])))
             requests = tuple(self._lock_requests(tx, task))
@@ -394,7 +412,6 @@ class Scheduler:
         if blockers:
             attempt.failed[task.priority, requests] = blockers
             return blockers
-        states.move(tx, row["id"], "locked", epoch=self._epoch)
         return None
 
     @staticmethod
@@ -438,20 +455,29 @@ class Scheduler:
             with self._db.transaction() as tx:
                 self._affinity = Affinity.of(config.get(tx, WORKER_CONFIG))
             self._read_affinity = False
-        where = self._runner.location()
-        worker = f"{where.host}:{where.port}"
+        room = self._runner.room()
+        if not room.free:
+            return  # thousands may be pending; none of them is looked at
+        bounds = self._parents.bounds(self._runner.capacity())
+        allowed = cache(partial(self._affinity.allows, worker=self._worker()))
         with self._changed:
             pending = list(self._pending.values())
         for task in pending:
-            if self._stopping or self._runner.used() >= self._runner.capacity():
+            if self._stopping or not room.free:
                 return
-            allowed = self._affinity.allows(task.datasource, worker)
-            if not allowed or not self._runner.accepts(task.availability_group, task.required_capacity):
+            if not room.fits(task.availability_group, task.required_capacity) or not allowed(task.datasource):
+                continue
+            if not self._parents.may_start(task.id, bounds):
                 continue
             if self._runner.holds(task.id):
                 continue  # the process of a failed attempt has still to go
-            if self._parents.may_start(task.id, self._runner.capacity()):
-                self._start(task)
+            self._start(task)
+            room = self._runner.room()
+            bounds = self._parents.bounds(self._runner.capacity())
+
+    def _worker(self) -> str:
+        where = self._runner.location()
+        return f"{where.host}:{where.port}"
 
     def _start(self, task: _Pending) -> None:
         """Commit that the task runs, then make it so."""
@@ -497,9 +523,7 @@ class Scheduler:
                 self._waiting.setdefault(row["datasource"], {})[row["id"]] = row["seq"]
                 self._dirty.add(row["datasource"])
         for row in sorted(pending, key=lambda row: (row["queue_insertion_time"] or "", row["seq"])):
-            self._pending[row["id"]] = _Pending(
-                row["id"], row["datasource"], row["availability_group"], row["required_capacity"]
-            )
+            self._pending[row["id"]] = _pending(row)
 
     def _adopt(self, row: Row) -> bool:
         """Attach to a running task or settle its end. True when it never began and is PENDING again."""
@@ -512,6 +536,7 @@ class Scheduler:
         elif found.state == "never":
             with self._db.transaction() as tx:
                 moved = states.move(tx, row["id"], "restarted", epoch=self._epoch, attempt=row["attempt"])
+            self._parents.waits(row["id"])
             _log.info("task starts again, its process had never begun id=%s attempt=%d", row["id"], row["attempt"])
             return moved is not None
         else:
@@ -533,9 +558,7 @@ class Scheduler:
             if now is None or now["state"] != "RUNNING" or now["attempt"] != row["attempt"]:
                 self._unclear.pop(row["id"], None)
             elif self._adopt(now):
-                self._pending[row["id"]] = _Pending(
-                    row["id"], row["datasource"], row["availability_group"], row["required_capacity"]
-                )
+                self._pending[row["id"]] = _pending(row)
         if self._unclear:
             self._fail_silent()
 
@@ -562,10 +585,7 @@ class Scheduler:
                     self._waiting.setdefault(row["datasource"], {})[row["id"]] = row["seq"]
                     self._dirty.add(row["datasource"])
                 if row["state"] == "PENDING":
-                    pending = _Pending(
-                        row["id"], row["datasource"], row["availability_group"], row["required_capacity"]
-                    )
-                    self._pending.setdefault(row["id"], pending)
+                    self._pending.setdefault(row["id"], _pending(row))
             for task_id in [task_id for task_id in self._pending if task_id not in known]:
                 del self._pending[task_id]
             self._dirty.update(self._waiting)
@@ -576,6 +596,18 @@ class Scheduler:
             self._runner.sweep(running)
         except Exception:
             _log.exception("What dead attempts left cannot be cleared up")
+
+
+def _pending(row: Row) -> _Pending:
+    return _Pending(row["id"], row["datasource"], row["availability_group"], row["required_capacity"])
+
+
+def _asked_by(task: Task, kind: TaskType) -> _Asked | None:
+    """What a new task asks for; None if it cannot be told, which is looked at again when it is its turn."""
+    try:
+        return _Asked(task.priority, task.group_id, tuple(kind.lock_requests(task)))
+    except (OverlordError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _launch(row: Row, token: str, payload: bytes) -> Launch:

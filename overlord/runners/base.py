@@ -76,6 +76,18 @@ class Found:
     identity: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Slots that are free, and the availability groups of the tasks in the others."""
+
+    free: int
+    groups: frozenset[str]
+
+    def fits(self, availability_group: str, required_capacity: int) -> bool:
+        """Whether such a task could start."""
+        return required_capacity <= self.free and availability_group not in self.groups
+
+
 class Runner(Protocol):
     """Runs attempts. It decides nothing about a task's state; it tells the queue what it saw.
 
@@ -115,8 +127,8 @@ class Runner(Protocol):
     def sweep(self, running: dict[str, int]) -> None:
         """End and remove every attempt but the `running` ones (task id to attempt): the rest is a dead leader's."""
 
-    def accepts(self, availability_group: str, required_capacity: int) -> bool:
-        """Whether a task could start now."""
+    def room(self) -> Room:
+        """What could start now; nothing while the worker is disabled."""
 
     def capacity(self) -> int:
         """Slots in all."""

@@ -27,7 +27,7 @@ from overlord.model.instant import format_instant, now_ms
 from overlord.model.task import Location
 from overlord.runners import memory
 from overlord.runners.asking import Asking
-from overlord.runners.base import Exit, Found, Launch, runners
+from overlord.runners.base import Exit, Found, Launch, Room, runners
 from overlord.runners.folders import TaskFolders, end_of, killed_for, log_tail, wait_status_of
 from workers.files import read_json, write_atomically, write_json
 
@@ -237,18 +237,16 @@ class LocalRunner:
             if task_id not in running and not self._folders.is_locked(task_id):
                 self.forget(task_id)
 
-    def accepts(self, availability_group: str, required_capacity: int) -> bool:
-        """Whether the slots left are enough, and no task of the same availability group has one.
+    def room(self) -> Room:
+        """See `Runner.room`.
 
         Replicas of a task that reads a stream share a group, and this machine: they outlive what ends one process.
         """
         with self._lock:
             taken = [slot for slot in self._slots.values() if not slot.ended]
-            return (
-                self._enabled
-                and sum(slot.weight for slot in taken) + required_capacity <= self._capacity
-                and all(slot.availability_group != availability_group or slot.type in _REPLICATED for slot in taken)
-            )
+        free = self._capacity - sum(slot.required_capacity for slot in taken) if self._enabled else 0
+        alone = (slot.availability_group for slot in taken if slot.type not in _REPLICATED)
+        return Room(free=max(0, free), groups=frozenset(alone))
 
     def capacity(self) -> int:
         """Slots in all."""

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from overlord.model.host import stat_fields
-
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NOT_RECLAIMABLE = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
 
 
 def members_of_groups(groups: set[int]) -> dict[int, list[int]]:
-    """The living processes of each process group, from one walk over /proc."""
+    """The processes of each process group, from one walk over /proc; those that only wait to be reaped as well."""
     members: dict[int, list[int]] = {group: [] for group in groups}
     for name in os.listdir("/proc"):  # noqa: PTH208 - names are enough
         if not name.isdigit():
             continue
-        fields = stat_fields(int(name))
-        if fields is not None and int(fields[2]) in members:
-            members[int(fields[2])].append(int(name))
+        try:
+            group = os.getpgid(int(name))  # every process is asked each second: no file is opened for that
+        except ProcessLookupError:
+            continue
+        if group in members:
+            members[group].append(int(name))
     return members
 
 

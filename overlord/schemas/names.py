@@ -7,6 +7,7 @@ import re
 _WHITE = re.compile(r"[\t\n\x0b\f\r]")
 _BAD = ((0, 31), (127, 159), (0xD800, 0xF8FF), (0xFFF0, 0xFFFF))
 """UTF-16 code units that Druid refuses: those between these, the ends themselves being good."""
+_PLAIN = re.compile(r"[ -\x7e]*")
 MOST = 255
 """Characters that the columns of the metadata tables hold."""
 
@@ -26,6 +27,8 @@ def _problem(value: str | None) -> str | None:
         return f"Value [{value}] cannot contain '/'."
     if _WHITE.search(value):
         return f"Value [{value}] contains illegal whitespace characters.  Only space is allowed."
+    if _PLAIN.fullmatch(value):
+        return None
     units = memoryview(value.encode("utf-16-le", "surrogatepass")).cast("H")
     for position, unit in enumerate(units):
         if any(low < unit < high for low, high in _BAD):

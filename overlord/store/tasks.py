@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,7 +13,7 @@ from overlord.model.attempts import Retry, timeout_of
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import Idempotency
 from overlord.model.interval import Interval
-from overlord.model.secrets import redact, restore
+from overlord.model.secrets import Secret, redact, restore
 from overlord.model.subtasks import parent_of
 from overlord.model.task import Location, Task
 
@@ -22,35 +23,72 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A task that asks to be accepted, and who sent it when."""
+
+    task: Task
+    payload: bytes
+    audit: AuditInfo
+    created: str
+    key: Idempotency | None = None
+
+
 def submit(
     tx: Transaction, task: Task, payload: bytes, audit: AuditInfo, created: str, key: Idempotency | None = None
 ) -> int | None:
     """Insert a new task. Returns its place in the order of submission, or None when the id is taken."""
-    clean, secrets = redact(task.payload)
+    return submit_all(tx, [Submission(task=task, payload=payload, audit=audit, created=created, key=key)])[0]
+
+
+def submit_all(tx: Transaction, submissions: Sequence[Submission]) -> list[int | None]:
+    """Insert new tasks by one statement; of several with one id the first. Returns what `submit` does, for each."""
+    first: dict[str, int] = {}
+    rows: list[Row] = []
+    payloads: list[bytes] = []
+    at = 1
+    for place, new in enumerate(submissions):
+        if new.task.id in first:
+            continue
+        first[new.task.id] = place
+        clean, secrets = redact(new.task.payload)
+        payload = orjson.dumps(clean) if secrets else new.payload
+        rows.append(_new_row(new, secrets) | {"place": place, "payload_at": at, "payload_size": len(payload)})
+        payloads.append(payload)
+        at += len(payload)
+    accepted = tx.all("queue.submit", rows=orjson.dumps(rows).decode(), payloads=b"".join(payloads))
+    seqs = {row["id"]: int(row["seq"]) for row in accepted}
+    return [seqs.get(new.task.id) if first[new.task.id] == place else None for place, new in enumerate(submissions)]
+
+
+def _new_row(new: Submission, secrets: list[Secret]) -> Row:
+    task = new.task
     retry = None if "supervisorTaskId" in task.payload else Retry.of(task.context)  # a sub-task is its parent's affair
-    row = tx.one(
-        "queue.submit",
-        id=task.id,
-        created=created,
-        datasource=task.datasource,
-        payload=orjson.dumps(clean) if secrets else payload,
-        secrets=_jsonb(secrets or None),
-        status_payload=status_payload(task.id, "RUNNING"),
-        type=task.type,
-        group_id=task.group_id,
-        availability_group=task.availability_group,
-        required_capacity=task.required_capacity,
-        priority=task.priority,
-        author=audit.author[:255],
-        comment=audit.comment[:2048],
-        audit=audit_payload(task, audit, created),
-        parent_id=parent_of(task.payload),
-        retry=_jsonb(None if retry is None else retry.to_json()),
-        timeout_ms=timeout_of(task.context),
-        key=None if key is None else key.key,
-        digest=None if key is None else key.digest,
-    )
-    return None if row is None else int(row["seq"])
+    return {
+        "id": task.id,
+        "created": new.created,
+        "datasource": task.datasource,
+        "secrets": secrets or None,
+        "status_payload": status_payload(task.id, "RUNNING").decode(),
+        "type": task.type,
+        "group_id": task.group_id,
+        "availability_group": task.availability_group,
+        "required_capacity": task.required_capacity,
+        "priority": task.priority,
+        "author": _text(new.audit.author)[:255],
+        "comment": _text(new.audit.comment)[:2048],
+        "audit": audit_payload(task, new.audit, new.created).decode(),
+        "parent_id": parent_of(task.payload),
+        "retry": None if retry is None else retry.to_json(),
+        "timeout_ms": timeout_of(task.context),
+        "key": None if new.key is None else new.key.key,
+        "digest": None if new.key is None else new.key.digest,
+    }
+
+
+def _text(text: str) -> str:
+    """Without U+0000, which Postgres has no room for."""
+    return text.replace("\0", "\ufffd")
 
 
 def of_key(tx: Transaction, key: str) -> tuple[str, str] | None:
@@ -120,24 +158,24 @@ def audit_payload(task: Task, audit: AuditInfo, created: str) -> bytes:
 
 def move(
     tx: Transaction,
-    task_id: str,
+    task_ids: Sequence[str],
     *,
     event: str,
     sources: list[str],
     to: str,
     epoch: int,
-    attempt: int | None,
-    token: str | None,
-    runner: str | None,
-    cause: str | None,
-    detail: Row | None,
-    delay_ms: int | None,
     at: str,
-) -> Row | None:
-    """One guarded step with its event; `overlord.states.move` is who calls it."""
-    return tx.one(
+    attempt: int | None = None,
+    token: str | None = None,
+    runner: str | None = None,
+    cause: str | None = None,
+    detail: Row | None = None,
+    delay_ms: int | None = None,
+) -> list[Row]:
+    """One guarded step of each with its event; `overlord.states` is who calls it."""
+    return tx.all(
         "queue.move",
-        id=task_id,
+        ids=list(task_ids),
         event=event,
         sources=sources,
         to=to,
@@ -152,9 +190,12 @@ def move(
     )
 
 
-def fence(tx: Transaction, epoch: int) -> bool:
-    """Whether `epoch` leads; if so it does until this transaction ends."""
-    return tx.one("queue.fence", epoch=epoch) is not None
+def fence(tx: Transaction, epoch: int, *, hurried: bool = True) -> bool:
+    """Whether `epoch` leads; if so it does until this transaction ends.
+
+    One that is not `hurried` may be undone by a crash of Postgres, until a later one is committed.
+    """
+    return tx.one("queue.fence" if hurried else "queue.fence_unhurried", epoch=epoch) is not None
 
 
 def end_stock(tx: Transaction, task_id: str, status: bytes) -> bool:

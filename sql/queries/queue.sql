@@ -1,26 +1,35 @@
 -- submit --
--- Accept a task: the stock row, ours, its first event and the audit row. `accepted` is 0 when the id is taken.
-WITH stock AS (
+-- Accept tasks: for each the stock row, ours, its first event and the audit row. A task whose id is taken gives no row.
+-- Payloads come as one run of bytes, each row says where its own stands: so they are neither quoted nor decoded.
+WITH given AS (
+  SELECT * FROM json_to_recordset(%(rows)s::json) AS (
+    place int, id text, created text, datasource text, payload_at int, payload_size int, secrets jsonb,
+    status_payload text, type text, group_id text, availability_group text, required_capacity int, priority int,
+    author text, comment text, audit text, parent_id text, retry jsonb, timeout_ms bigint, key text, digest text)
+), stock AS (
   INSERT INTO {tasks} (id, created_date, datasource, payload, status_payload, active, type, group_id)
-  VALUES (%(id)s, %(created)s, %(datasource)s, %(payload)s, %(status_payload)s, true, %(type)s, %(group_id)s)
+  SELECT id, created, datasource, substring(%(payloads)s::bytea FROM payload_at FOR payload_size),
+         convert_to(status_payload, 'UTF8'), true, type, group_id
+  FROM given ORDER BY place
   ON CONFLICT (id) DO NOTHING
   RETURNING id
+), accepted AS (
+  SELECT given.* FROM given JOIN stock ON stock.id = given.id ORDER BY place
 ), ours AS (
   INSERT INTO {ovl_tasks} (id, created_date, datasource, type, group_id, availability_group, required_capacity,
                            priority, state, retry, timeout_ms, idempotency_key, body_digest, parent_id, secrets)
-  SELECT id, %(created)s, %(datasource)s, %(type)s, %(group_id)s, %(availability_group)s, %(required_capacity)s,
-         %(priority)s, 'WAITING', %(retry)s::jsonb, %(timeout_ms)s::bigint, %(key)s::text, %(digest)s::text,
-         %(parent_id)s, %(secrets)s::jsonb
-  FROM stock
-  RETURNING seq
+  SELECT id, created, datasource, type, group_id, availability_group, required_capacity,
+         priority, 'WAITING', retry, timeout_ms, key, digest, parent_id, secrets
+  FROM accepted ORDER BY place
+  RETURNING id, seq
 ), event AS (
   INSERT INTO {ovl_events} (task_id, attempt, event, to_state)
-  SELECT id, 0, 'submitted', 'WAITING' FROM stock
+  SELECT id, 0, 'submitted', 'WAITING' FROM accepted ORDER BY place
 ), audit AS (
   INSERT INTO {audit} (audit_key, type, author, comment, created_date, payload)
-  SELECT %(datasource)s, 'task', %(author)s, %(comment)s, %(created)s, %(audit)s FROM stock
+  SELECT datasource, 'task', author, comment, created, convert_to(audit, 'UTF8') FROM accepted ORDER BY place
 )
-SELECT seq FROM ours
+SELECT id, seq FROM ours
 
 -- key_lock --
 -- Submits under one key come one after the other.
@@ -50,6 +59,11 @@ SELECT 1 AS yes FROM {tasks} WHERE id = %(id)s
 -- Held until the end of the transaction: a new leader cannot take over in the middle of it. No row: we lead no more.
 SELECT epoch FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
 
+-- fence_unhurried --
+-- The same for what may be forgotten with a crash of Postgres as long as nothing builds on it: its commit is not waited
+-- for on the disk. A later commit that is takes it along.
+SELECT epoch, set_config('synchronous_commit', 'off', true) FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
+
 -- lead --
 -- The next epoch. Waits for transactions of the last one that still hold the fence.
 INSERT INTO {ovl_leader} (epoch, url) VALUES (1, %(url)s)
@@ -60,12 +74,14 @@ RETURNING epoch
 SELECT epoch, url FROM {ovl_leader}
 
 -- move --
--- One step of a task and its event. No row: someone else moved it first, the attempt is an old one, or we lead no more.
+-- One step of tasks and its events. No row: someone else moved it first, the attempt is an old one, or we lead no more.
 WITH fence AS (
   SELECT epoch FROM {ovl_leader} WHERE epoch = %(epoch)s FOR SHARE
 ), before AS (
   SELECT t.id, t.state FROM {ovl_tasks} t, fence
-  WHERE t.id = %(id)s AND t.state = ANY(%(sources)s::text[]) AND (%(attempt)s::int IS NULL OR t.attempt = %(attempt)s::int)
+  WHERE t.id = ANY(%(ids)s::text[]) AND t.state = ANY(%(sources)s::text[])
+    AND (%(attempt)s::int IS NULL OR t.attempt = %(attempt)s::int)
+  ORDER BY t.seq
   FOR UPDATE OF t
 ), moved AS (
   UPDATE {ovl_tasks} t SET

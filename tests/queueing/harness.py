@@ -15,7 +15,7 @@ from overlord.model.instant import now_ms
 from overlord.model.task import Location
 from overlord.outcome import Outcome
 from overlord.queue import TaskQueue
-from overlord.runners.base import Exit, Found
+from overlord.runners.base import Exit, Found, Room
 from overlord.settings import Settings
 from overlord.signals import Signals
 from overlord.store import tasks as store
@@ -75,10 +75,11 @@ class Attempts:
     def sweep(self, running):
         self.swept = running
 
-    def accepts(self, availability_group, required_capacity):
+    def room(self):
         with self.lock:
-            taken = [launch.availability_group for launch in self.live.values()]
-        return self.enabled and self.used() + required_capacity <= self.slots and availability_group not in taken
+            live = list(self.live.values())
+        free = self.slots - sum(launch.required_capacity for launch in live) if self.enabled else 0
+        return Room(free=max(0, free), groups=frozenset(launch.availability_group for launch in live))
 
     def capacity(self):
         return self.slots

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import psycopg
 import pytest
+
+from overlord.model.audit import AuditInfo
+from overlord.model.task import Task
+from overlord.store import tasks
 
 from .harness import Line
 
 TASK = "/druid/indexer/v1/task"
+
+
+def submission(task_id, text):
+    payload = {"type": "noop", "id": task_id, "text": text}
+    task = Task(
+        id=task_id,
+        type="noop",
+        group_id=task_id,
+        datasource="ds",
+        payload=payload,
+        priority=0,
+        availability_group=task_id,
+    )
+    return tasks.Submission(
+        task=task, payload=orjson.dumps(payload), audit=AuditInfo(), created="2024-01-01T00:00:00.000Z"
+    )
 
 
 def noop(task_id=None, **more):
@@ -147,3 +168,45 @@ def test_a_cause_with_a_zero_byte_is_no_obstacle(line):
     line.until_state("t", "RUNNING")
     assert line.fail("t", error="bad \0 byte")
     assert line.row("t")["state"] == "FAILED"
+
+
+def test_submits_that_share_a_statement_each_get_their_own_answer(line):
+    bodies = [noop(f"t{number}", runTime=number + 1) for number in range(20)] + [noop("t0")] * 5
+
+    def send(body):
+        answer = line.client().post(TASK, json=body)
+        return body["id"], answer.status_code
+
+    line.client()  # the application is there before threads ask for it
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(send, bodies))
+    assert sorted(code for name, code in answers if name == "t0") == [200] + [400] * 5
+    assert {code for name, code in answers if name != "t0"} == {200}
+    stored = {f"t{number}": line.client().get(f"{TASK}/t{number}").json["payload"]["runTime"] for number in range(20)}
+    assert {name: run for name, run in stored.items() if name != "t0"} == {f"t{n}": n + 1 for n in range(1, 20)}
+
+
+def test_rows_of_one_statement_stand_in_the_order_in_which_they_came(line):
+    sent = [submission(f"o{n}", "é" * n) for n in range(9)]
+    with line.db.transaction() as tx:
+        seqs = tasks.submit_all(tx, [*sent, sent[3]])
+        payloads = [tasks.payload(tx, f"o{n}") for n in range(9)]
+    assert seqs[9] is None
+    assert seqs[:9] == sorted(seqs[:9])
+    assert [orjson.loads(payload)["text"] for payload in payloads] == ["é" * n for n in range(9)]
+
+
+def test_nothing_is_looked_at_while_the_worker_takes_nothing(line, monkeypatch):
+    line.runner.enabled = False
+    for number in range(3):
+        line.submit(f"p{number}")
+    line.until_state("p2", "PENDING")
+    asked = []
+    monkeypatch.setattr(line.runner, "holds", asked.append)
+    line.queue.wake()
+    line.submit("p3")
+    line.until_state("p3", "PENDING")
+    assert asked == []
+    line.runner.enabled = True
+    line.queue.wake()
+    line.until_state("p1", "RUNNING")
