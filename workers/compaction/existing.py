@@ -129,6 +129,7 @@ def _dimension(reader: SegmentReader, name: str) -> dict[str, Any]:
         indexed = column.indexed if isinstance(column, StringReader) else True
         return {"type": "string", "name": name, "multiValueHandling": "ARRAY", "createBitmapIndex": indexed}
     if isinstance(column, ScalarReader | GlobalReader | JsonReader):
-        return {"type": "auto", "name": name, "multiValueHandling": "SORTED_ARRAY", "createBitmapIndex": True}
+        auto = {"type": "auto", "name": name, "multiValueHandling": "SORTED_ARRAY", "createBitmapIndex": True}
+        return auto | {"castToType": column.type_name} if column.enforced else auto
     kind = _NUMBERS.get(column.type_name, "auto")
     return {"type": kind, "name": name, "multiValueHandling": "SORTED_ARRAY", "createBitmapIndex": False}

@@ -12,6 +12,7 @@ from workers.ingest.batch import Chunk
 from workers.ingest.counting import BytesRead
 from workers.ingest.formats import InputFormat, input_formats
 from workers.ingest.formats.base import RawChunk
+from workers.ingest.formats.json import JsonFormat
 from workers.ingest.formats.table import TableFormat
 from workers.ingest.formats.text import LineFormat
 from workers.ingest.sources import Access, InputObject, InputSource, RowSource, input_sources
@@ -19,7 +20,7 @@ from workers.ingest.sources.ahead import ahead
 from workers.ingest.system_fields import with_system_fields
 from workers.ingest.transform import Phase, Transform
 
-__all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed"]
+__all__ = ["Input", "chunk_bytes_for", "open_input", "read_typed", "see_all_fields"]
 
 MOST_CHUNK_BYTES = 8 << 20
 FEWEST_CHUNK_BYTES = 256 << 10
@@ -58,6 +59,7 @@ class Input:
         access: Access | None = None,
     ) -> None:
         io_config = spec.get("ioConfig") or {}
+        self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
         self.source: InputSource = _kind(input_sources, io_config, "inputSource").from_json(
             io_config["inputSource"], settings
         )
@@ -67,9 +69,10 @@ class Input:
                 self.source.bind(access)
         else:
             self.format = _kind(input_formats, io_config, "inputFormat").from_json(io_config["inputFormat"])
+            if self.transform.schema.finds_types:
+                see_all_fields(self.format)
         self._read = BytesRead()
         self._table_bytes = 0
-        self.transform = Transform(spec["dataSchema"], phase=phase, dimensions=dimensions)
 
     def read(self, chunk_bytes: int) -> Iterator[Chunk]:
         """All rows, typed. Reading and parsing go on in threads while a chunk is worked on."""
@@ -110,6 +113,14 @@ class Input:
 
     def _objects(self) -> Iterator[InputObject]:
         return self._read.over(self.source.objects())
+
+
+def see_all_fields(form: InputFormat) -> None:
+    """Let discovery find objects, and fields that are null."""
+    if isinstance(form, JsonFormat | TableFormat):
+        form.nested = True
+    if isinstance(form, JsonFormat):
+        form.keep_nulls = True
 
 
 def read_typed(

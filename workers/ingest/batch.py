@@ -5,7 +5,8 @@ A raw batch (from a format) has one column per input field, as that format types
 
 =============  =======================================================================================
 `__time`       Int64, millis, never null, not yet truncated
-dimension      String | List(String) (after multiValueHandling) | Int64 | Float64 | Float32
+dimension      String | List(String) (after multiValueHandling) | Int64 | Float64 | Float32; of type auto: String,
+               see `workers.ingest.structured`
 metric         its aggregator's input under the metric's own name, as `transform.metrics` gives it
 =============  =======================================================================================
 """
@@ -60,12 +61,15 @@ class Batch:
         Line of the row's first byte in its file, from 1.
     files : tuple of str
         Names of the files read so far, as `InputObject.name` gives them.
+    sparse : frozenset of str
+        Dimensions that were found in some rows only: where all are null, nothing tells that there is such a field.
     """
 
     columns: Mapping[str, pl.Series]
     file: npt.NDArray[np.int32]
     line: npt.NDArray[np.int64]
     files: tuple[str, ...]
+    sparse: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         rows = len(self.line)
@@ -84,6 +88,7 @@ class Batch:
             file=self.file[index],
             line=self.line[index],
             files=self.files,
+            sparse=self.sparse,
         )
 
 

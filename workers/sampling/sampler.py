@@ -9,10 +9,8 @@ import orjson
 
 from overlord.errors import TaskFailed
 from overlord.model.instant import format_instant
-from workers.ingest import Input
+from workers.ingest import Input, see_all_fields
 from workers.ingest.formats import RawChunk
-from workers.ingest.formats.json import JsonFormat
-from workers.ingest.formats.table import TableFormat
 from workers.ingest.java import text_of
 from workers.ingest.sources import RowSource
 from workers.ingest.transform import Examined, Transform
@@ -68,10 +66,8 @@ def reading_of(spec: Mapping[str, Any], settings: Mapping[str, Any]) -> Input:
     """The input of a spec, read so that all its fields are seen."""
     data_schema = spec["dataSchema"]
     reading = Input({**spec, "dataSchema": plain_schema(data_schema)}, settings)
-    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and isinstance(reading.format, JsonFormat | TableFormat):
-        reading.format.nested = True
-        if isinstance(reading.format, JsonFormat):
-            reading.format.keep_nulls = True
+    if data_schema["dimensionsSpec"].get("useSchemaDiscovery") and reading.format is not None:
+        see_all_fields(reading.format)
     return reading
 
 

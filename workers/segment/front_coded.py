@@ -3,7 +3,8 @@
 Dictionary: `u8 0x7F, u8 1, u8 format, u8 bucket size (a power of two), u8 1 if there is a null, vbyte count (without
 null), vbyte bytes, LE i32 end of every bucket but the last, buckets`. In a bucket: first value `vbyte length, items`;
 others `vbyte shared prefix, vbyte length, items`; the prefix is of the bucket's first value (format 0) or of the value
-before (format 1). Items are bytes, or LE i32 in the dictionary of arrays, which has no `7F 01` in front.
+before (format 1). Items are bytes, or LE i32 in the dictionary of arrays, which has no `7F 01` in front, and whose
+prefixes are of the value before in format 0 too.
 
 A vbyte has seven bits a byte, low ones first; the last byte has its high bit set.
 """
@@ -65,6 +66,7 @@ class FrontCoded:
         if self._format > 1:
             raise ValueError(f"unknown front coding format {self._format}")
         self._item_bytes = item_bytes
+        self._by_previous = self._format == 1 or item_bytes > 1
         self._has_null = data[at + 2] == 1
         self._count, at = vbyte(data, at + 3)
         size, at = vbyte(data, at)
@@ -108,7 +110,7 @@ class FrontCoded:
         for _ in range(count - 1):
             shared, at = vbyte(data, at)
             length, at = vbyte(data, at)
-            base = values[-1] if self._format == 1 else values[0]
+            base = values[-1] if self._by_previous else values[0]
             values.append(base[: shared * unit] + bytes(data[at : at + length * unit]))
             at += length * unit
         return values

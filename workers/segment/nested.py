@@ -92,9 +92,16 @@ class Parts:
 
 
 class ScalarReader(ColumnReader):
-    """Strings, longs or doubles only."""
+    """Strings, longs or doubles only.
 
-    def __init__(self, type_name: str, parts: Parts) -> None:
+    Attributes
+    ----------
+    enforced : bool
+        Whether the spec gave the type.
+    """
+
+    def __init__(self, type_name: str, parts: Parts, *, enforced: bool) -> None:
+        self.enforced = enforced
         self._ids = parts.ids()
         super().__init__(type_name, self._ids.rows)
         self._parts = parts
@@ -127,9 +134,10 @@ class ScalarReader(ColumnReader):
 
 
 class GlobalReader(ColumnReader):
-    """Arrays, or a mix of types; its dictionaries are held as Python values."""
+    """Arrays, or a mix of types; its dictionaries are held as Python values. `enforced` as in `ScalarReader`."""
 
-    def __init__(self, type_name: str, parts: Parts, *, is_variant: bool) -> None:
+    def __init__(self, type_name: str, parts: Parts, *, is_variant: bool, enforced: bool) -> None:
+        self.enforced = enforced
         self._ids = parts.ids()
         super().__init__(type_name, self._ids.rows)
         self._parts = parts
@@ -180,6 +188,8 @@ def json_texts(values: list[Any]) -> pl.Series:
 class JsonReader(ColumnReader):
     """Any JSON value a row."""
 
+    enforced = False
+
     def __init__(self, parts: Parts) -> None:
         version, rows = struct.unpack_from(">Bi", parts["__raw"])
         if version != 1:
@@ -226,7 +236,8 @@ def open_nested(source: Source) -> ColumnReader:
     logical: str = part["logicalType"]
     if logical == JSON_TYPE:
         return JsonReader(parts)
+    enforced = bool(part.get("enforceLogicalType"))
     if logical.startswith("ARRAY<") or part.get("isVariantType"):
         mixed = bool(part.get("isVariantType"))
-        return GlobalReader(logical, parts, is_variant=mixed)
-    return ScalarReader(logical, parts)
+        return GlobalReader(logical, parts, is_variant=mixed, enforced=enforced)
+    return ScalarReader(logical, parts, enforced=enforced)

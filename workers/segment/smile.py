@@ -1,4 +1,4 @@
-"""SMILE, read only: the binary JSON in which Druid keeps the raw value of a nested column.
+"""SMILE: the binary JSON in which Druid keeps the raw value of a nested column, and which it hashes to order values.
 
 Header `:)\\n` and one byte of flags (1 shared names, 2 shared values), then one value. Back references count the names,
 or values, of up to 64 bytes seen so far; both tables begin anew after 1024 entries.
@@ -16,6 +16,13 @@ SHARED_LIMIT = 1024
 SHARED_BYTES = 64
 END_OF_STRING = b"\xfc"
 SIMPLE: dict[int, Any] = {0x20: "", 0x21: None, 0x22: False, 0x23: True}
+
+
+def encode(value: Any) -> bytes:
+    """A JSON value as Druid's mapper writes it: names shared, values not, binary raw."""
+    out = bytearray(HEADER + b"\x05")
+    _Encoder(out).value(value)
+    return bytes(out)
 
 
 def decode(data: bytes | memoryview) -> Any:
@@ -175,3 +182,95 @@ def _share(table: list[str], text: str) -> None:
     if len(table) == SHARED_LIMIT:
         table.clear()
     table.append(text)
+
+
+class _Encoder:
+    def __init__(self, out: bytearray) -> None:
+        self.out = out
+        self.names: dict[bytes, int] = {}
+
+    def value(self, value: Any) -> None:
+        out = self.out
+        if isinstance(value, str):
+            self._text(value.encode("utf-8", "replace"), is_ascii=value.isascii())
+        elif value is None:
+            out.append(0x21)
+        elif isinstance(value, bool):
+            out.append(0x23 if value else 0x22)
+        elif isinstance(value, int):
+            _put_whole(out, value)
+        elif isinstance(value, float):
+            out.append(0x29)
+            out += _in_sevens(struct.unpack(">Q", struct.pack(">d", value))[0], 10)
+        elif isinstance(value, list):
+            out.append(0xF8)
+            for item in value:
+                self.value(item)
+            out.append(0xF9)
+        else:
+            out.append(0xFA)
+            for name, item in value.items():
+                self._name(name)
+                self.value(item)
+            out.append(0xFB)
+
+    def _text(self, raw: bytes, *, is_ascii: bool) -> None:
+        size = len(raw)
+        if not size:
+            self.out.append(0x20)
+        elif is_ascii and size <= 64:
+            self.out += bytes((0x40 + size - 1,)) + raw
+        elif not is_ascii and size <= 65:
+            self.out += bytes((0x80 + size - 2,)) + raw
+        else:
+            self.out += bytes((0xE0 if is_ascii else 0xE4,)) + raw + END_OF_STRING
+
+    def _name(self, name: str) -> None:
+        raw = name.encode("utf-8", "replace")
+        if not raw:
+            self.out.append(0x20)
+            return
+        known = self.names.get(raw)
+        if known is not None:
+            self.out += bytes((0x40 + known,)) if known < 64 else bytes((0x30 | known >> 8, known & 0xFF))
+            return
+        is_ascii, size = name.isascii(), len(raw)
+        if is_ascii and size <= SHARED_BYTES:
+            self.out += bytes((0x80 + size - 1,)) + raw
+        elif not is_ascii and size <= 57:
+            self.out += bytes((0xC0 + size - 2,)) + raw
+        else:
+            self.out += b"\x34" + raw + END_OF_STRING
+        if size <= SHARED_BYTES:
+            if len(self.names) == SHARED_LIMIT:
+                self.names.clear()
+            self.names[raw] = len(self.names)
+
+
+def _put_whole(out: bytearray, value: int) -> None:
+    if -16 <= value < 16:
+        out.append(0xC0 + _zigzagged(value))
+    elif -(2**31) <= value < 2**31:
+        out.append(0x24)
+        out += _vint(_zigzagged(value))
+    else:
+        out.append(0x25)
+        out += _vint(_zigzagged(value))
+
+
+def _zigzagged(number: int) -> int:
+    return number << 1 if number >= 0 else (-number << 1) - 1
+
+
+def _vint(number: int) -> bytes:
+    """See `_Decoder._vint`."""
+    low = [0x80 | number & 0x3F]
+    number >>= 6
+    while number:
+        low.append(number & 0x7F)
+        number >>= 7
+    return bytes(reversed(low))
+
+
+def _in_sevens(number: int, count: int) -> bytes:
+    return bytes(number >> 7 * place & 0x7F for place in range(count - 1, -1, -1))

@@ -19,7 +19,7 @@ import orjson
 import polars as pl
 
 from workers.segment import front_coded, roaring, utf16
-from workers.segment.compress import BLOCK_BYTES, NONE, UNCOMPRESSED, Compress
+from workers.segment.compress import BLOCK_BYTES, LZ4, NONE, UNCOMPRESSED, Compress
 from workers.segment.errors import SegmentError
 from workers.segment.front_coded import FrontCoding
 from workers.segment.generic_indexed import LIMIT, NO_NULL, PREFIX, ListWriter
@@ -49,11 +49,19 @@ class Codec:
     compress : callable
     quick : callable or None
         Another that takes less time, for columns that it makes about as small.
+    plain : callable or None
+        LZ4, where this one does not compress.
     """
 
     id: int
     compress: Compress
     quick: Compress | None = None
+    plain: Compress | None = None
+
+    @property
+    def for_ids(self) -> Codec:
+        """For the ids of nested columns, which Druid compresses in any case."""
+        return self if self.plain is None else Codec(id=LZ4, compress=self.plain)
 
 
 def write_descriptor(entry: Entry, value_type: str, part: str, *, multi: bool = False) -> None:
@@ -214,7 +222,7 @@ def write_string(
     compressed = codec.id != UNCOMPRESSED
     _write_string_head(entry, multi=False, compressed=compressed, bitmap_index=bitmap_index)
     dictionary = write_dictionary(entry, values, coding)
-    column = _gather_ids(ids(), dictionary.count, rows)
+    column = gather_ids(ids(), dictionary.count, rows)
     if compressed:
         write_ids(entry, column, dictionary.count, codec)
     else:
@@ -222,7 +230,7 @@ def write_string(
         raw = _big_endian(column, width)
         entry.write(struct.pack(">BBi", 0, width, len(raw)) + raw)
     if bitmap_index:
-        _write_index(entry, *roaring.group_rows(column, dictionary.count))
+        write_index(entry, *roaring.group_rows(column, dictionary.count))
 
 
 def write_multi_string(
@@ -247,7 +255,7 @@ def write_multi_string(
         raise SegmentError(f"it holds {total} values, more than a column can")
     if (lengths == 0).any() and not dictionary.has_null:
         raise SegmentError("it has rows without any value, so its dictionary must begin with null")
-    column = _gather_ids(ids(), dictionary.count, total)
+    column = gather_ids(ids(), dictionary.count, total)
     if compressed:
         entry.write(b"\3")
         offsets = np.zeros(rows + 1, "<i4")
@@ -257,7 +265,7 @@ def write_multi_string(
     else:
         _write_raw_lists(entry, column, lengths, dictionary.count)
     if bitmap_index:
-        _write_index(entry, *roaring.group_row_lists(column, lengths, dictionary.count))
+        write_index(entry, *roaring.group_row_lists(column, lengths, dictionary.count))
 
 
 def _write_string_head(entry: Entry, *, multi: bool, compressed: bool, bitmap_index: bool) -> None:
@@ -306,7 +314,7 @@ def _write_raw_lists(entry: Entry, ids: npt.NDArray[Any], lengths: npt.NDArray[n
     entry.write(struct.pack(">BBii", 1, width, size, len(lengths)) + ends.tobytes() + raw)
 
 
-def _gather_ids(chunks: Iterator[npt.NDArray[Any]], count: int, rows: int) -> npt.NDArray[Any]:
+def gather_ids(chunks: Iterator[npt.NDArray[Any]], count: int, rows: int) -> npt.NDArray[Any]:
     """All ids in one array of their final width (four bytes instead of three), checked against the dictionary."""
     ids = np.empty(rows, {1: "<u1", 2: "<u2"}.get(id_width(count), "<u4"))
     at = 0
@@ -326,7 +334,7 @@ def _concatenated(arrays: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int
     return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
 
 
-def _write_index(entry: Entry, rows: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64]) -> None:
+def write_index(entry: Entry, rows: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64]) -> None:
     out = ListWriter(entry, len(starts) - 1)
     roaring.write_index(out, rows, starts)
     out.close()

@@ -31,6 +31,7 @@ from workers.segment.front_coded import FrontCoding
 from workers.segment.smoosh import CHUNK_LIMIT, Aside, Entry, SmooshWriter
 from workers.segment.utf16 import sort_key
 from workers.segment.write_complex import CellChunk, PairChunk, write_cells, write_pairs
+from workers.segment.write_nested import AutoColumn, write_auto
 
 TIME = "__time"
 VERSION = b"\0\0\0\x09"
@@ -254,7 +255,16 @@ class PairColumn:
     chunks: Callable[[], Iterator[PairChunk]]
 
 
-Column = NumericColumn | StringColumn | MultiStringColumn | NullColumn | ComplexColumn | CellsColumn | PairColumn
+Column = (
+    NumericColumn
+    | StringColumn
+    | MultiStringColumn
+    | NullColumn
+    | ComplexColumn
+    | CellsColumn
+    | PairColumn
+    | AutoColumn
+)
 
 
 def write_segment(
@@ -330,7 +340,7 @@ def _made(
         yield from ((column, None) for column in columns)
         return
     with ThreadPoolExecutor(threads, "columns") as pool:
-        waiting: deque[tuple[Column, Future[Aside]]] = deque()
+        waiting: deque[tuple[Column, Future[Aside | None]]] = deque()
         for column in columns:
             waiting.append((column, pool.submit(encoder.aside, column, directory)))
             if len(waiting) > threads:
@@ -393,13 +403,19 @@ class _Encoder:
         ordering = spec.metadata.get("ordering") or [{"columnName": TIME}]
         self._by_time = ordering[0].get("columnName") == TIME
 
-    def aside(self, column: Column, directory: Path) -> Aside:
+    def aside(self, column: Column, directory: Path) -> Aside | None:
+        if isinstance(column, AutoColumn):  # it has several entries
+            return None
         with _naming_column(directory, column):
             entry = Aside(directory)
             self._write(entry, column)
             return entry
 
     def write(self, smoosh: SmooshWriter, column: Column, directory: Path, aside: Aside | None) -> None:
+        if isinstance(column, AutoColumn):
+            with _naming_column(directory, column):
+                write_auto(smoosh, column, self._rows, self._ids, self._coding)
+            return
         with _naming_column(directory, column), smoosh.entry(column.name) as entry:
             if aside is None:
                 self._write(entry, column)
@@ -435,4 +451,5 @@ def _codec(name: str, lz4_level: int) -> write.Codec:
     if codec == compress.NONE:
         return write.Codec(id=codec, compress=bytes)
     quick = compress.compressor(codec) if codec == compress.LZ4 and 0 < lz4_level < DRUIDS_LEVEL else None
-    return write.Codec(id=codec, compress=compress.compressor(codec, lz4_level), quick=quick)
+    plain = compress.compressor(compress.LZ4, lz4_level) if codec == compress.UNCOMPRESSED else None
+    return write.Codec(id=codec, compress=compress.compressor(codec, lz4_level), quick=quick, plain=plain)

@@ -93,6 +93,7 @@ class SegmentBuilder:
         self._written = 0
         self._block_rows = 1024
         self._full: list[BuiltSegment] = []
+        self._sparse: frozenset[str] = frozenset()
         self._reset()
 
     def _reset(self) -> None:
@@ -130,6 +131,7 @@ class SegmentBuilder:
         chunk = self._buckets.starts(times)
         truncated = np.maximum(self._schema.query_granularity.bucket_starts(times), chunk)
         rows = len(batch)
+        self._sparse |= batch.sparse
         columns = {n: c for n, c in batch.columns.items() if n != "__time" and n not in self._metrics}
         for name, dtype in self._schema.dtypes.items():
             if name not in columns:
@@ -137,7 +139,10 @@ class SegmentBuilder:
         return Run(
             chunk=chunk,
             time=truncated,
-            dimensions={name: encode(column, self._coders[name]) for name, column in columns.items()},
+            dimensions={
+                name: encode(column, self._coders[name], auto=self._schema.is_auto(name))
+                for name, column in columns.items()
+            },
             states=[a.lift(batch.columns.get(a.name), rows) for a in self._schema.aggregators],
         )
 
@@ -242,6 +247,7 @@ class SegmentBuilder:
                 order=orders[n],
                 shard_spec=piece.shard_spec,
                 schema=self._schema,
+                sparse=self._sparse,
                 into=folder(n),
             )
 

@@ -2,6 +2,7 @@
 
 ==========  ==========================================================================================
 `Strings`   `codes` into a table, 0 = null
+`Autos`     values of any type as texts; otherwise like `Strings`
 `Lists`     multi-value strings: `ends` and `items` (codes into a table), see `lists`; `codes` is the rank
             of each row's list among `ranked`, the distinct ones
 `Numbers`   `keys`, the value as an integer of the same order (for floats -0.0 before 0.0, NaN last),
@@ -14,7 +15,7 @@ Any array may lie on disk (`store.Column`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,7 +66,14 @@ class Strings:
 
     def take(self, rows: Rows) -> Strings:
         """The rows given, of a column in memory."""
-        return Strings(codes=_memory(self.codes)[rows], table=self.table)
+        return replace(self, codes=_memory(self.codes)[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autos(Strings):
+    """Values of any type, whose table holds the texts of `workers.ingest.structured`."""
+
+    kind: ClassVar[str] = "AUTO"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +133,11 @@ class Numbers:
 Dimension = Strings | Lists | Numbers
 
 
-def encode(values: pl.Series, coder: Coder) -> Dimension:
-    """A batch's column as integers; its table is not sorted yet."""
+def encode(values: pl.Series, coder: Coder, *, auto: bool = False) -> Dimension:
+    """A batch's column as integers; its table is not sorted yet. `auto`: it holds texts of values of any type."""
     if values.dtype == pl.String:
         codes, table = coder.encode(values)
-        return Strings(codes=codes, table=table)
+        return Autos(codes=codes, table=table) if auto else Strings(codes=codes, table=table)
     if values.dtype == pl.Null:
         return Strings(codes=np.zeros(len(values), np.uint8), table=EMPTY)
     if values.dtype == pl.List(pl.String):
@@ -205,7 +213,8 @@ def join(name: str, parts: Sequence[Dimension | None], rows: Sequence[int]) -> D
     texts = [p for p in whole if not isinstance(p, Numbers)]
     table, new_codes = union([p.table for p in texts if isinstance(p.table, MemoryTable | OpenTable)])
     if isinstance(model, Strings):
-        return Strings(
+        return replace(
+            model,
             codes=_joined_codes([_memory(p.codes) for p in texts if p.codes is not None], new_codes, len(table)),
             table=table,
         )

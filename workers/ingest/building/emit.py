@@ -15,7 +15,8 @@ import polars as pl
 from overlord.model.interval import Interval
 from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building import lists
-from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, from_keys
+from workers.ingest.building.autos import auto_column
+from workers.ingest.building.columns import Autos, Dimension, Lists, Numbers, Strings, from_keys
 from workers.ingest.building.run import Run
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.store import BLOCK_ROWS, Column, blocks
@@ -24,6 +25,7 @@ from workers.ingest.rollup import Aggregator, Complex, State
 from workers.ingest.rollup.first_last import NumberPair
 from workers.segment import writer
 from workers.segment.write_complex import CellChunk, PairChunk
+from workers.segment.write_nested import AutoColumn
 
 FEW_VALUES = 4096
 MANY_ROWS = 200_000
@@ -71,16 +73,26 @@ def emit(
     order: int,
     schema: BuildSchema,
     into: Path,
+    sparse: frozenset[str] = frozenset(),
     shard_spec: ShardSpec = _WHOLE,
 ) -> BuiltSegment:
-    """Write rows `start` to `stop`, all of one chunk, as a segment into the new directory `into`."""
+    """Write rows `start` to `stop`, all of one chunk, as a segment into the new directory `into`.
+
+    A dimension of `sparse` without a value there is left out.
+    """
     columns: list[writer.Column] = [writer.NumericColumn("__time", "LONG", _plain(run.time, start, stop))]
     for aggregator, state in zip(schema.aggregators, run.states, strict=True):
         columns.append(_metric(aggregator, state, start, stop))
     dimensions = []
     for name in schema.stored_order(run.dimensions):
-        column = _dimension(name, run.dimensions.get(name), start, stop, name not in schema.unindexed)
-        if isinstance(column, writer.NullColumn) and not schema.keeps_empty(name):
+        found = run.dimensions.get(name)
+        if isinstance(found, Autos):
+            column: writer.Column = _auto(name, found, start, stop, schema.casts.get(name))
+        else:
+            column = _dimension(name, found, start, stop, name not in schema.unindexed)
+        if isinstance(column, writer.NullColumn) and (name in sparse or not schema.keeps_empty(name)):
+            continue
+        if isinstance(column, AutoColumn) and column.count == 1 and name in sparse:
             continue
         columns.append(column)
         dimensions.append(name)
@@ -171,6 +183,15 @@ def _dimension(name: str, column: Dimension | None, start: int, stop: int, index
             bitmap_index=indexed,
         )
     return _lists(name, column, start, stop, indexed)
+
+
+def _auto(name: str, column: Autos, start: int, stop: int, kind: str | None) -> AutoColumn:
+    used = Used.by(column.codes, column.table, start, stop)
+    texts = used.dictionary
+    if isinstance(texts, pl.Series):
+        texts = texts.cast(pl.Binary).to_list()
+    codes = column.codes
+    return auto_column(name, list(texts), lambda: (used.renumber(piece) for piece in blocks(codes, start, stop)), kind)
 
 
 def _numbers(name: str, column: Numbers, start: int, stop: int) -> writer.Column:

@@ -8,7 +8,7 @@ key column splits rows three ways; those equal to it, however many, are split on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def _agree_on(name: str, runs: Sequence[Run], scratch: Scratch) -> Sequence[Dime
     file = ArrayFile(scratch)
     if isinstance(model, Strings):
         return [
-            Strings(codes=_recode(p.codes, new, file), table=table)
+            replace(model, codes=_recode(p.codes, new, file), table=table)
             for p, new in zip(texts, new_codes, strict=True)
             if isinstance(p, Strings)
         ]
@@ -272,7 +272,7 @@ def load(runs: Sequence[Run], block: Sequence[Stretch]) -> Run:
             keys, valid = stacked([c.keys for c in numbers]), stacked([c.valid for c in numbers])
             return Numbers(keys=keys, valid=valid, kind=first.kind)
         if isinstance(first, Strings):
-            return Strings(codes=stacked([c.codes for c in columns if isinstance(c, Strings)]), table=first.table)
+            return replace(first, codes=stacked([c.codes for c in columns if isinstance(c, Strings)]))
         return _load_lists([c for c in columns if isinstance(c, Lists)], block)
 
     chosen = [runs[s.run] for s in block]
@@ -370,7 +370,7 @@ class RunWriter:
             return Numbers(keys=keys, valid=valid, kind=model.kind)
         codes = self._out[f"codes/{name}"].done()
         if isinstance(model, Strings):
-            return Strings(codes=codes, table=model.table)
+            return replace(model, codes=codes)
         ends, items = self._out[f"ends/{name}"].done(), self._out[f"items/{name}"].done()
         return Lists(ends=ends, items=items, codes=codes, table=model.table, ranked=model.ranked)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def spill(run: Run, scratch: Scratch) -> Run:
         if isinstance(column, Numbers):
             return Numbers(keys=put(column.keys), valid=put(column.valid), kind=column.kind)
         if isinstance(column, Strings):
-            return Strings(codes=put(column.codes), table=put_table(column.table))
+            return replace(column, codes=put(column.codes), table=put_table(column.table))
         assert column.codes is not None and column.ranked is not None
         return Lists(
             ends=put(column.ends),

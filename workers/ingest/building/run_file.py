@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.ingest.building.columns import Dimension, Lists, ListTable, Numbers, Strings
+from workers.ingest.building.columns import Autos, Dimension, Lists, ListTable, Numbers, Strings
 from workers.ingest.building.parting import gathered
 from workers.ingest.building.run import Run
 from workers.ingest.building.store import ArrayFile, Column, DiskArray, Scratch, blocks
@@ -69,7 +69,8 @@ class _Writer:
         if isinstance(column, Numbers):
             return {"kind": column.kind, "keys": self.column(column.keys), "valid": self.column(column.valid)}
         if isinstance(column, Strings):
-            return {"codes": self.column(column.codes), "table": self.table(column.table)}
+            auto = isinstance(column, Autos)
+            return {"codes": self.column(column.codes), "table": self.table(column.table), "auto": auto}
         assert column.codes is not None and column.ranked is not None
         return {
             "ends": self.column(column.ends),
@@ -112,7 +113,8 @@ def _dimension(
         return Numbers(keys=column(json["keys"]), valid=column(json["valid"]), kind=json["kind"])
     table = tables[json["table"]]
     if "ends" not in json:
-        return Strings(codes=column(json["codes"]), table=table)
+        kind = Autos if json["auto"] else Strings
+        return kind(codes=column(json["codes"]), table=table)
     ends, items = map(column, json["ranked"])
     return Lists(
         ends=column(json["ends"]),

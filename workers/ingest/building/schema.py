@@ -11,6 +11,7 @@ import polars as pl
 from overlord.errors import TaskFailed
 from overlord.model.granularity import Granularity
 from workers.ingest.rollup import Aggregator, aggregators
+from workers.ingest.structured import cast_of
 
 _DTYPES: dict[str, pl.DataType] = {"long": pl.Int64(), "double": pl.Float64(), "float": pl.Float32()}
 
@@ -25,6 +26,10 @@ class BuildSchema:
         Those the spec names, in its order, `__time` included if it is among them.
     dtypes : mapping of str to polars dtype
         Of the dimensions the spec names, without `__time`.
+    casts : mapping of str to str or None
+        Of the dimensions of the spec whose type follows from their values: the type that these are made to have.
+    finds_types : bool
+        Whether those that the spec does not name are such too.
     unindexed : frozenset of str
         String dimensions without a bitmap index.
     store_empty : bool
@@ -41,6 +46,8 @@ class BuildSchema:
     rollup: bool
     timestamp_spec: Mapping[str, Any]
     dtypes: Mapping[str, pl.DataType] = field(default_factory=dict)
+    casts: Mapping[str, str | None] = field(default_factory=dict)
+    finds_types: bool = False
     unindexed: frozenset[str] = frozenset()
     store_empty: bool = True
     store_all_empty: bool = False
@@ -65,6 +72,8 @@ class BuildSchema:
             rollup=granularity.get("rollup", True) is not False,
             timestamp_spec=data["timestampSpec"],
             dtypes={d["name"]: _dtype(d) for d in named if d["name"] != "__time"},
+            casts={d["name"]: cast_of(d.get("castToType")) for d in named if d.get("type") == "auto"},
+            finds_types=bool(dimensions.get("useSchemaDiscovery")),
             unindexed=frozenset(d["name"] for d in named if d.get("createBitmapIndex") is False),
             store_empty=context.get("storeEmptyColumns", True) is not False,
             store_all_empty=everything,
@@ -72,6 +81,10 @@ class BuildSchema:
             index_spec=(spec.get("tuningConfig") or {}).get("indexSpec") or {},
             lz4_level=int((settings or {}).get("ovl.segment.lz4Level") or 0),
         )
+
+    def is_auto(self, dimension: str) -> bool:
+        """Whether its type follows from its values."""
+        return dimension in self.casts or (self.finds_types and dimension not in self.dimensions)
 
     def sort_order(self, known: Iterable[str]) -> list[str]:
         """Names of the columns rows are sorted by; dimensions that turned up on the way come last."""

@@ -174,6 +174,8 @@ def _raw(reader: SegmentReader, name: str, start: int, stop: int) -> pl.Series:
     if column.dtype == pl.Float32:
         return column.cast(pl.Float64)
     kind = reader.column(name).type_name
+    if kind == "ARRAY<STRING>" and column.dtype == pl.List(pl.String):  # of which one with one item is no plain text
+        return pl.Series(name, column.to_list(), dtype=pl.Object)
     if column.dtype == pl.String and kind != "STRING":
         return pl.Series(name, [None if v is None else orjson.loads(v) for v in column], dtype=pl.Object)
     return column

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from workers.ingest.building.columns import Dimension, Lists, Numbers, Strings, from_keys
+from workers.ingest.building.columns import Autos, Dimension, Lists, Numbers, Strings, from_keys
 from workers.ingest.building.run import Run
 from workers.ingest.building.tables import Table
-from workers.ingest.java import double_text
+from workers.ingest.java import double_text, text_of
+from workers.ingest.structured import values_of
 from workers.segment import utf16
 
 Ints = npt.NDArray[Any]
@@ -89,6 +90,8 @@ def _texts(column: Dimension | None, start: int, stop: int, *, distinct: bool) -
         return pl.Series("none", [None], dtype=pl.String).new_from_index(0, stop - start)
     if isinstance(column, Numbers):
         return _of_numbers(column, start, stop)
+    if isinstance(column, Autos):
+        return _of_autos(column, start, stop, distinct)
     if isinstance(column, Strings):
         codes = column.codes[start:stop]
         used, texts = _table_texts(column.table, codes)
@@ -105,6 +108,30 @@ def _table_texts(table: Table, codes: Ints) -> tuple[Ints, pl.Series]:
         _quoted_all(block).alias("texts") for block in found
     ]
     return used, pl.concat(texts)
+
+
+def _of_autos(column: Autos, start: int, stop: int, distinct: bool) -> pl.Series:
+    codes = column.codes[start:stop]
+    used = np.unique(codes)
+    texts = [
+        None if words is None else _list_text(*words, distinct) for words in map(_words, auto_values(column, used))
+    ]
+    return pl.Series("texts", texts, dtype=pl.String).gather(np.searchsorted(used, codes))
+
+
+def _words(value: Any) -> tuple[Ints, list[str | None]] | None:
+    if value is None:
+        return None
+    items = value if isinstance(value, list) else [value]
+    words = [None if item is None else quoted(item if isinstance(item, str) else text_of(item)) for item in items]
+    return np.arange(len(words)), words
+
+
+def auto_values(column: Autos, codes: Ints) -> list[Any]:
+    """What ascending, distinct codes stand for."""
+    nulls = int(len(codes) and codes[0] == 0)
+    texts = [text for block in column.table.gather(codes[nulls:]) for text in block.cast(pl.Binary).to_list()]
+    return [None] * nulls + values_of(texts).to_list()
 
 
 def _of_numbers(column: Numbers, start: int, stop: int) -> pl.Series:

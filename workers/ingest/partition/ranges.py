@@ -18,12 +18,13 @@ import polars as pl
 
 from overlord.errors import TaskFailed
 from overlord.model import shard_spec
-from workers.ingest.building.columns import Dimension, Lists, Numbers, from_keys
+from workers.ingest.building.columns import Autos, Dimension, Lists, Numbers, from_keys
 from workers.ingest.building.run import Run
 from workers.ingest.building.store import BLOCK_ROWS
 from workers.ingest.building.tables import EMPTY, MemoryTable, Table, union
+from workers.ingest.java import text_of
 from workers.ingest.partition.base import Labels, Partitions, Parts, java_round
-from workers.ingest.partition.group_keys import number_texts
+from workers.ingest.partition.group_keys import auto_values, number_texts
 from workers.segment import utf16
 
 Ints = npt.NDArray[Any]
@@ -101,10 +102,12 @@ class Key:
     def __init__(self, name: str, column: Dimension | None, start: int, stop: int) -> None:
         self._name = name
         self._column = column
-        self._numbers: Ints | None = None
+        self._distinct: Ints | None = None
         self.table: Table = EMPTY
         if isinstance(column, Numbers):
             self._take_numbers(column, start, stop)
+        elif isinstance(column, Autos):
+            self._take_autos(column, start, stop)
         elif column is not None:
             self.table = column.table
 
@@ -114,7 +117,25 @@ class Key:
             distinct = np.union1d(distinct, column.keys[at:end])
         texts = pl.Series("values", number_texts(from_keys(distinct, column.kind), column.kind), dtype=pl.String)
         self.table, (codes,) = union([MemoryTable(texts, sorted=False)])
-        self._numbers, self._text_codes = distinct, codes[1:]
+        self._distinct, self._text_codes = distinct, codes[1:]
+
+    def _take_autos(self, column: Autos, start: int, stop: int) -> None:
+        distinct = np.empty(0, np.int64)
+        for at, end in spans(start, stop):
+            distinct = np.union1d(distinct, column.codes[at:end]).astype(np.int64)
+        texts = pl.Series("values", [self._single(v) for v in auto_values(column, distinct)], dtype=pl.String)
+        self.table, (codes,) = union([MemoryTable(texts.drop_nulls(), sorted=False)])
+        found = np.zeros(len(distinct), np.int32)
+        found[texts.is_not_null().to_numpy()] = codes[1:]
+        self._distinct, self._text_codes = distinct, found
+
+    def _single(self, value: Any) -> str | None:
+        """The text of a value, or of the only one in a list."""
+        if isinstance(value, list):
+            if len(value) > 1:
+                raise self._many()
+            value = value[0] if value else None
+        return None if value is None else text_of(value)
 
     def codes(self, start: int, stop: int) -> Ints:
         """Codes of the rows' values."""
@@ -122,9 +143,12 @@ class Key:
         if column is None:
             return np.zeros(stop - start, np.int64)
         if isinstance(column, Numbers):
-            assert self._numbers is not None
-            found = self._text_codes[np.searchsorted(self._numbers, column.keys[start:stop])]
+            assert self._distinct is not None
+            found = self._text_codes[np.searchsorted(self._distinct, column.keys[start:stop])]
             return np.where(column.valid[start:stop] != 0, found, 0).astype(np.int64)
+        if isinstance(column, Autos):
+            assert self._distinct is not None
+            return self._text_codes[np.searchsorted(self._distinct, column.codes[start:stop])].astype(np.int64)
         if isinstance(column, Lists):
             return self._of_lists(column, start, stop)
         return column.codes[start:stop].astype(np.int64)
@@ -134,13 +158,16 @@ class Key:
         ends = column.ends[start:stop]
         sizes = np.diff(ends, prepend=begin)
         if len(sizes) and int(sizes.max()) > 1:
-            raise TaskFailed(
-                f"Cannot partition on multi-value dimension [{self._name}]. Range partitions need one value a row; "
-                "take another dimension, or hashed partitions"
-            )
+            raise self._many()
         out = np.zeros(stop - start, np.int64)
         out[sizes == 1] = column.items[begin : int(ends[-1])] if len(ends) else 0
         return out
+
+    def _many(self) -> TaskFailed:
+        return TaskFailed(
+            f"Cannot partition on multi-value dimension [{self._name}]. Range partitions need one value a row; "
+            "take another dimension, or hashed partitions"
+        )
 
     def value(self, code: int) -> str | None:
         """The value of a code."""

@@ -22,6 +22,7 @@ from overlord.model.instant import format_instant
 from workers.ingest.batch import BadRow, Batch, Chunk
 from workers.ingest.formats.base import NotAnObject, RawBatch, RawChunk
 from workers.ingest.java import text_of
+from workers.ingest.transform.autos import auto_column
 from workers.ingest.transform.numbers import Typed
 from workers.ingest.transform.schema import TIME, Dimension, Schema
 from workers.ingest.transform.strings import string_column
@@ -111,6 +112,7 @@ class Transform:
         self.phase = phase
         self._with_dimensions = dimensions
         self._dimensions = {dimension.name: dimension for dimension in self.schema.dimensions}
+        self._absent: frozenset[str] = frozenset()
         self.keep_raw = False  # whether bad rows shall have their raw text
         self._records = (0, 0)  # files read, good rows of the last one
 
@@ -202,6 +204,7 @@ class Transform:
                 file=raw.file if everything else raw.file[kept],
                 line=raw.line if everything else raw.line[kept],
                 files=raw.files,
+                sparse=self._sparse(raw, kept, done.columns),
             ),
             bad=bad,
             bytes=chunk.bytes,
@@ -210,6 +213,16 @@ class Transform:
             unparseable=chunk.unparseable + len(done.lost),
         )
 
+    def _sparse(self, raw: RawBatch, kept: Positions, columns: Mapping[str, pl.Series]) -> frozenset[str]:
+        """The found dimensions that some rows lack; of those without a value one a batch is looked at."""
+        for each in self._dimensions.values():
+            if not each.discovered or each.name in self._absent or not (values := columns[each.name]).null_count():
+                continue
+            row = int(kept[values.is_null().arg_max() or 0])
+            if each.name not in raw.rows.event(row):
+                self._absent |= {each.name}
+        return self._absent
+
     def _times(self, raw: RawBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         time = self.schema.time
         return time.read(raw.columns.get(time.column), len(raw))
@@ -217,7 +230,8 @@ class Transform:
     def _discover(self, raw: RawBatch, kept: Positions) -> None:
         known = self.schema.excluded | self._dimensions.keys()
         for name in raw.rows.discover(known, kept):
-            self._dimensions[name] = Dimension(name=name, discovered=name not in raw.rows.declared)
+            auto = self.schema.finds_types
+            self._dimensions[name] = Dimension(name=name, discovered=name not in raw.rows.declared, auto=auto)
 
     def _typed(
         self,
@@ -330,6 +344,8 @@ class _Gathered(Mapping[str, pl.Series]):
 def _dimension(dimension: Dimension, raw: pl.Series | None, rows: int) -> Typed:
     if dimension.reader is not None:
         return dimension.reader.read(raw, rows)
+    if dimension.auto:
+        return auto_column(dimension.name, raw, rows, dimension.cast)
     return Typed(values=string_column(dimension.name, raw, rows, dimension.handling, discovered=dimension.discovered))
 
 

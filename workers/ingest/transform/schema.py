@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from overlord.errors import TaskFailed
+from workers.ingest.structured import cast_of
 from workers.ingest.transform.metrics import MetricInput, name_of, read_metric
 from workers.ingest.transform.numbers import DoubleDimension, FloatDimension, LongDimension, Reader
 from workers.ingest.transform.strings import HANDLINGS, SORTED_ARRAY
@@ -16,7 +17,7 @@ from workers.ingest.transform.transforms import TransformSpec
 TIME = "__time"
 
 _NUMBERS: dict[str, type[Reader]] = {"long": LongDimension, "double": DoubleDimension, "float": FloatDimension}
-_LATER = ("auto", "json", "spatial")
+_LATER = ("json", "spatial")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +34,18 @@ class Dimension:
         Of several values in one row.
     discovered : bool
         Whether it was found in a row rather than listed.
+    auto : bool
+        Whether its type follows from its values.
+    cast : str or None
+        The type that these are made to have.
     """
 
     name: str
     reader: Reader | None = None
     handling: str = SORTED_ARRAY
     discovered: bool = False
+    auto: bool = False
+    cast: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +60,8 @@ class Schema:
         Those listed.
     discover : bool
         Whether fields that are not listed become dimensions.
+    finds_types : bool
+        Whether the types of these follow from their values; else they are strings.
     excluded : frozenset of str
         Fields that never do.
     metrics : tuple of (str, MetricInput or None)
@@ -64,6 +73,7 @@ class Schema:
     time: TimestampSpec
     dimensions: tuple[Dimension, ...]
     discover: bool
+    finds_types: bool
     excluded: frozenset[str]
     metrics: tuple[tuple[str, MetricInput | None], ...]
     transforms: TransformSpec
@@ -78,8 +88,7 @@ class Schema:
             For what cannot be understood, or is not done yet.
         """
         spec = json.get("dimensionsSpec") or {}
-        if spec.get("useSchemaDiscovery"):
-            raise TaskFailed("dimensionsSpec.useSchemaDiscovery is not supported yet; list the dimensions instead")
+        finds_types = bool(spec.get("useSchemaDiscovery"))
         if spec.get("spatialDimensions"):
             raise TaskFailed("dimensionsSpec.spatialDimensions is not supported")
         time = TimestampSpec.from_json(json.get("timestampSpec"))
@@ -90,7 +99,8 @@ class Schema:
         return cls(
             time=time,
             dimensions=dimensions,
-            discover=not dimensions or bool(spec.get("includeAllDimensions")),
+            discover=not dimensions or finds_types or bool(spec.get("includeAllDimensions")),
+            finds_types=finds_types,
             excluded=frozenset(excluded),
             metrics=metrics,
             transforms=TransformSpec.from_json(json.get("transformSpec")),
@@ -114,8 +124,10 @@ def _dimension(entry: Any) -> Dimension:
     name, kind = entry["name"], entry.get("type") or "string"
     if kind in _NUMBERS:
         return Dimension(name=name, reader=_NUMBERS[kind](name, name))
+    if kind == "auto":
+        return Dimension(name=name, auto=True, cast=cast_of(entry.get("castToType")))
     if kind in _LATER:
-        raise TaskFailed(f"Dimension {name!r}: type {kind} is not supported yet. Known: double, float, long, string")
+        raise TaskFailed(f"Dimension {name!r}: type {kind} is not built. Built: auto, double, float, long, string")
     handling = str(entry.get("multiValueHandling") or SORTED_ARRAY).upper()
     if handling not in HANDLINGS:
         raise TaskFailed(f"Dimension {name!r}: unknown multiValueHandling {handling!r}. Known: {', '.join(HANDLINGS)}")
