@@ -57,7 +57,10 @@ class Seen:
 
     def codes(self, values: pl.Series) -> Ints:
         """Codes of `values`, of which new ones are taken up."""
-        return (values.cast(self._dtype).to_physical() + 1).fill_null(0).to_numpy()
+        places = values.cast(self._dtype).to_physical()
+        if places.null_count():
+            return (places + 1).fill_null(0).to_numpy()
+        return places.to_numpy() + np.uint32(1)
 
     def grow(self, values: pl.Series, codes: Ints, highest: int) -> int:
         """Count what `codes` has made of `values`; about the memory that those new among them take."""

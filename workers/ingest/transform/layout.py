@@ -155,7 +155,8 @@ def read_column(texts: pl.Series, layout_of: Callable[[str], Layout | None]) -> 
 
     The first row not read yet gives the next layout, until there is none for it or few rows are left.
     """
-    widths = texts.str.len_bytes().fill_null(0).to_numpy()
+    sizes = texts.str.len_bytes()
+    widths = (sizes.fill_null(0) if sizes.null_count() else sizes).to_numpy()
     millis, done = _read_alike(texts, widths, layout_of)
     left = np.flatnonzero((widths > 0) & ~done)
     for _ in range(MOST_LAYOUTS):

@@ -88,6 +88,8 @@ class Reader(ABC):
 
     def _rest(self, done: pl.Series, raw: pl.Series) -> Typed:
         """Go through the values that are there but not yet numbers."""
+        if done.null_count() == 0:
+            return Typed(values=done)
         left = np.flatnonzero((done.is_null() & raw.is_not_null()).to_numpy())
         if not len(left):
             return Typed(values=done)
@@ -295,10 +297,15 @@ def _nulls_of(mask: pl.Series, values: pl.Series) -> pl.Series:
     return values.scatter(np.flatnonzero(mask.is_null().to_numpy()), None)
 
 
+def filled(values: pl.Series, instead: float) -> npt.NDArray[Any]:
+    """As an array, with something in place of nulls."""
+    return (values.fill_null(instead) if values.null_count() else values).to_numpy()
+
+
 def finite(texts: pl.Series) -> pl.Series:
     """Texts cast to double; names of infinity and NaN, which are spelt in more ways than Java takes, stay null."""
     wide = texts.cast(pl.Float64, strict=False)
-    odd = np.flatnonzero(~np.isfinite(wide.fill_null(0.0).to_numpy()))
+    odd = np.flatnonzero(~np.isfinite(filled(wide, 0.0)))
     return wide.scatter(odd, None) if len(odd) else wide
 
 

@@ -135,6 +135,8 @@ class TimestampSpec:
             millis, good = self._digits(texts, *self.format.digits)
         else:
             millis, good = read_column(texts, self.format.layout)
+        if good.all():
+            return millis, good
         unread = np.flatnonzero(~good & texts.is_not_null().to_numpy())
         if len(unread) and self.format.digits is not None:
             some = texts.gather(unread)
