@@ -58,6 +58,8 @@ class TaskContext:
         `set(key, payload)`.
     progress : callable
         `progress(rows=..., bytes=...)`: what users see while it runs.
+    remarks : list of str
+        What is to be said of a task that succeeds; the last one is its errorMsg.
     stopping : threading.Event
         Set when the task shall stop; look at it in each loop.
     log : logging.Logger
@@ -75,6 +77,7 @@ class TaskContext:
     overlord: OverlordClient | None = None
     report: Report
     progress: Progress = field(default_factory=Progress)
+    remarks: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("task"))
 

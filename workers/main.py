@@ -180,6 +180,8 @@ class _Attempt:
         duration_ms = round((time.monotonic() - self.began) * 1000)
         status = "SUCCESS" if error is None else "FAILED"
         _log.info("Task[%s] completed with status[%s] in %d ms", ctx.task_id, status, duration_ms)
+        if error is None and ctx.remarks:
+            return {"status": status, "errorMsg": ctx.remarks[-1], "cause": None, "duration": duration_ms}
         return {"status": status, "errorMsg": error, "cause": cause or error, "duration": duration_ms}
 
     def _end(self, outcome: dict[str, Any]) -> int:

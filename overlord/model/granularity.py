@@ -129,6 +129,12 @@ class Granularity:
             yield Interval(start, end)
             start = end
 
+    def around(self, interval: Interval) -> Interval:
+        """The time of all buckets that overlap `interval`; of none if that is empty."""
+        if interval.empty:
+            return interval
+        return Interval(self.bucket_start(interval.start), self.bucket(interval.end - 1).end)
+
     def is_aligned(self, interval: Interval) -> bool:
         """Whether `interval` is one bucket."""
         return self.bucket(interval.start) == interval
@@ -179,6 +185,10 @@ class AllGranularity(Granularity):
     def intervals(self, interval: Interval) -> Iterator[Interval]:
         """The interval itself: with given intervals, ALL leaves them as they are."""
         yield interval
+
+    def around(self, interval: Interval) -> Interval:
+        """The interval itself."""
+        return interval
 
     def is_aligned(self, interval: Interval) -> bool:
         return False

@@ -86,12 +86,6 @@ class _IoConfig(Shape):
             yield "inputSource", "inputSource"
         if (data.get("inputFormat") or {}).get("type") == "kafka":
             yield "inputFormat", "The input format kafka is for messages of Kafka: only a kafka supervisor can use it"
-        if data.get("appendToExisting") and data.get("dropExisting"):
-            yield (
-                "dropExisting",
-                "Cannot simultaneously replace and append to existing segments. "
-                "Either dropExisting or appendToExisting should be set to false",
-            )
 
 
 @io_kinds.add("index")

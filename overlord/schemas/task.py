@@ -134,6 +134,12 @@ class _Ingestion(TaskShape):
             yield "spec", "spec"
         io, tuning = ((data.get("spec") or {}).get(name) or {} for name in ("ioConfig", "tuningConfig"))
         granularity = ((data.get("spec") or {}).get("dataSchema") or {}).get("granularitySpec") or {}
+        if io.get("appendToExisting") and io.get("dropExisting"):
+            yield (
+                "spec.ioConfig.dropExisting",
+                "Cannot simultaneously replace and append to existing segments. "
+                "Either dropExisting or appendToExisting should be set to false",
+            )
         if io.get("dropExisting") and granularity and not granularity.get("intervals"):
             yield "spec", f"GranularitySpec's intervals cannot be empty {self.when_replacing}."
         if io.get("appendToExisting") and tuning.get("forceGuaranteedRollup"):

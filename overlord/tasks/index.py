@@ -21,16 +21,9 @@ class BatchIngestion:
         intervals = [Interval.parse(text) for text in granularity_spec.get("intervals") or ()]
         if granularity_spec.get("type", "uniform") == "uniform":
             granularity = Granularity.parse(granularity_spec.get("segmentGranularity") or "DAY")
-            intervals = [_aligned(granularity, interval) for interval in condense(intervals)]
+            intervals = [granularity.around(interval) for interval in condense(intervals)]
         kind = batch_lock_type(task.context, append=bool(spec["ioConfig"].get("appendToExisting")))
         return [LockRequest(interval=interval, type=kind) for interval in condense(intervals)]
-
-
-def _aligned(granularity: Granularity, interval: Interval) -> Interval:
-    """The time chunks that an interval touches, as one."""
-    if interval.empty:
-        return interval
-    return Interval(granularity.bucket(interval.start).start, granularity.bucket(interval.end - 1).end)
 
 
 task_types.add("index", "index_parallel")(BatchIngestion())

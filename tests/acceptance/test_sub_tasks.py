@@ -126,6 +126,22 @@ def test_each_way_publishes_every_row_once_and_leaves_nothing_else(tmp_path, par
         server.clean_up()
 
 
+def test_ranges_of_no_rows_end_well_and_say_so(tmp_path):
+    server = started(tmp_path)
+    try:
+        payload = task(tmp_path / "in", "p", RANGE, intervals=["2020-01-01/2020-01-02"])
+        server.submit(payload)
+        status = server.until_state("p", "SUCCESS", "FAILED")
+        assert (status["statusCode"], status["errorMsg"]) == (
+            "SUCCESS",
+            "No valid rows for range partitioning. All rows may have invalid timestamps or multiple dimension values.",
+        )
+        assert types(server) == {"index_parallel": 1, "partial_dimension_distribution": 3}
+        assert_clean(server)
+    finally:
+        server.clean_up()
+
+
 @pytest.mark.long
 def test_appended_segments_join_those_that_are_there(tmp_path):
     server = started(tmp_path)

@@ -100,12 +100,10 @@ def test_arbitrary_chunks_cannot_be_appended_to(tmp_path):
     assert "arbitrary" in ingest(task, tmp_path).error
 
 
-def test_arbitrary_without_intervals_wants_no_row(tmp_path):
+def test_arbitrary_without_intervals_fails(tmp_path):
     task = inline(data("2024-01-01T05:59Z"))
     task["spec"]["dataSchema"]["granularitySpec"] = {"type": "arbitrary", "intervals": []}
-    result = ingest(task, tmp_path)
-    assert intervals(result) == [] and result.overlord.locks == []
-    assert result.stats["rowStats"]["buildSegments"]["thrownAway"] == 1
+    assert "type arbitrary has no chunks" in ingest(task, tmp_path).error
 
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "Australia/Lord_Howe", "+05:30"])

@@ -44,6 +44,8 @@ from workers.tasks.index import REPORT, Ingestion, failing_into
 
 Result = Mapping[str, Any]
 
+NO_ROWS = "No valid rows for range partitioning. All rows may have invalid timestamps or multiple dimension values."
+
 
 def is_wanted(ctx: TaskContext) -> bool:
     """Whether the task works by sub-tasks: its spec wants it, the input can be split, and there is a slot for them."""
@@ -94,7 +96,9 @@ class Parent(Ingestion):
             results = self._ranges(splits, self._partitions)
         else:
             results = self._phase("single_phase_sub_task", self._of_splits("single_phase_sub_task", splits))
-        published = self._publish_all([segment for result in results for segment in result["segments"]])
+        published = 0
+        if not self._ctx.remarks:  # else Druid publishes nothing, not even that chunks are empty now
+            published = self._publish_all([segment for result in results for segment in result["segments"]])
         self._exchange.remove(self._ctx.task_id)
         return published
 
@@ -123,6 +127,9 @@ class Parent(Ingestion):
         for result in self._phase(kind, self._of_splits(kind, splits)):
             for chunk, key in result["chunks"].items():
                 found[chunk].append(from_bytes(handing.required(self._exchange, key)))
+        if not found:
+            self._ctx.remarks.append(NO_ROWS)
+            return []
         self._found(found)
         bounds = {chunk: bounds_to_json(bounds_of(together(tables), partitions)) for chunk, tables in found.items()}
         return self._merged("partial_range_index_generate", splits, {"intervalToPartitions": bounds})
@@ -139,10 +146,10 @@ class Parent(Ingestion):
         return self._phase(kind, specs)
 
     def _found(self, chunks: Iterable[str]) -> None:
-        """Chunks that turned up; locked, one by one, unless the spec named its intervals."""
+        """Chunks that turned up; locked, those that touch by one lock, unless the spec named its intervals."""
         if not self._given:
             self._intervals = sorted(map(Interval.parse, chunks), key=lambda interval: interval.start)
-            self._lock_chunks(self._intervals)
+            self._lock(set(self._intervals))
 
     def _lock_chunks(self, chunks: Iterable[Interval]) -> None:
         timeout_ms = int(self._ctx.context.get("taskLockTimeout") or LOCK_TIMEOUT_MS)
@@ -219,7 +226,7 @@ class Parent(Ingestion):
             payloads = self._commit(transaction, segments, claims, self._chunks_of_spec())
         self._wait(payloads)
         self._shown.availability = self._ledger.availability
-        return len(segments)
+        return len(payloads)
 
     def _fetch(self, one: Mapping[str, Any]) -> Any:
         return self._exchange.fetch(one["key"], self._ctx.dir / "fetched")

@@ -54,7 +54,7 @@ class Shown:
         """The payload of `ingestionStatsAndErrors`."""
         saved = int((self._ctx.payload["spec"].get("tuningConfig") or {}).get("maxSavedParseExceptions") or 0)
         payload: dict[str, Any] = {
-            "ingestionState": "COMPLETED" if published is not None else "BUILD_SEGMENTS",
+            "ingestionState": "COMPLETED" if published is not None or error is not None else "BUILD_SEGMENTS",
             "unparseableEvents": {"buildSegments": self._events[:saved]},
             "rowStats": {"totals": {"buildSegments": self._totals}},
             "errorMsg": error,

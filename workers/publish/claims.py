@@ -18,7 +18,7 @@ from overlord.model.lock import batch_lock_type
 from overlord.model.segment import DataSegment
 from overlord.model.shard_spec import ShardSpec
 from workers.client import Actions as Actions
-from workers.ingest.building import BuiltSegment
+from workers.ingest.building import Buckets, BuiltSegment
 
 LOCK_TIMEOUT_MS = 300_000
 
@@ -175,18 +175,15 @@ def _segment(
 
 
 def tombstones(
-    actions: Actions, datasource: str, chunks: Iterable[Interval], filled: Iterable[Interval], locks: Locks
+    actions: Actions, datasource: str, buckets: Buckets, filled: Iterable[Interval], locks: Locks
 ) -> list[dict[str, Any]]:
-    """Payloads that empty those `chunks` which hold segments now and got no new ones."""
+    """Payloads that empty those chunks of the task's intervals which hold segments now and got no new ones."""
     new = set(filled)
-    empty = [chunk for chunk in chunks if chunk not in new]
-    if not empty:
-        return []
-    asked = [str(interval) for interval in condense(empty)]
+    asked = [str(interval) for interval in buckets.wanted]
     used = actions.submit(
         {"type": "segmentListUsed", "dataSource": datasource, "intervals": asked, "visibility": "ONLY_VISIBLE"}
     )
-    there = [Interval.parse(segment["interval"]) for segment in used or []]
+    there = buckets.within(Interval.parse(segment["interval"]) for segment in used or [])
     return [
         DataSegment(
             datasource=datasource,
@@ -197,6 +194,6 @@ def tombstones(
             binary_version=None,
             size=1,
         ).to_json()
-        for chunk in empty
-        if any(interval.overlaps(chunk) for interval in there)
+        for chunk in there
+        if chunk not in new
     ]

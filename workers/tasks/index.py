@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from overlord.errors import OverlordError, TaskFailed
 from overlord.model.granularity import Granularity
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
+from overlord.model.subtasks import is_parent
 from workers.context import TaskContext
 from workers.ingest import Input, chunk_bytes_for
 from workers.ingest.account import Ledger, Tolerance
@@ -25,7 +27,7 @@ from workers.ingest.bad_rows import KeptBadRows
 from workers.ingest.batch import Chunk
 from workers.ingest.building import AllocatedBuckets, Buckets, BuildSchema, FixedBuckets, Limits, SegmentBuilder
 from workers.ingest.pace import Pace
-from workers.ingest.partition import partitioning, partitionings
+from workers.ingest.partition import HashedPartitions, Partitions, partitioning, partitionings
 from workers.ingest.sources import Access
 from workers.publish import open_pusher
 from workers.publish.availability import wait_until_served
@@ -56,6 +58,7 @@ def run_alone(ctx: TaskContext) -> None:
     ledger = Ledger(
         Tolerance.from_json(tuning), determining=not intervals or _counts_first(tuning), bad_rows=kept_rows(ctx)
     )
+    ctx.report.set(REPORT, ledger.report())  # the first of the two, as Druid has them
     ctx.report.set("taskContext", ctx.context)
     with failing_into(ctx, ledger.report):
         published = Ingestion(ctx, ledger).run()
@@ -119,13 +122,22 @@ class Ingestion:
         self._granularity = Granularity.parse(granularity.get("segmentGranularity") or "DAY")
         self._given = [Interval.parse(text) for text in granularity.get("intervals") or []]
         self._schema = BuildSchema.from_spec(spec, ctx.context, ctx.settings)
-        self._partitions = partitioning(tuning)
+        self._partitions = self._partitioning()
         self._lock_type = lock_type(ctx.context, append=self._append)
         self._locks = Locks(self._actions, self._lock_type)
         self._pace = Pace(None)
         self._reading: Input | None = None
         if data.get("projections"):
             ctx.log.warning("dataSchema.projections are not built; queries give the same rows without them")
+
+    def _partitioning(self) -> Partitions:
+        partitions = partitioning(self._tuning)
+        if isinstance(partitions, HashedPartitions) and partitions.needs_counting:
+            by_sub_tasks = is_parent({"type": "index_parallel", "spec": self._spec})
+            source = Input(self._spec, self._ctx.settings, access=self._access).source if by_sub_tasks else None
+            nearest = source is not None and source.splittable
+            partitions = replace(partitions, rollup=self._schema.rollup, nearest=nearest)
+        return partitions
 
     def run(self) -> int:
         """Read, build, push, publish; gives the number of segments."""
@@ -140,6 +152,11 @@ class Ingestion:
 
     def _places(self) -> tuple[Claims, Buckets]:
         """What names segments, and into which chunks rows go."""
+        if self._fixed and not self._given:
+            raise TaskFailed(
+                "A granularitySpec of type arbitrary has no chunks but its intervals, and there are none",
+                where="spec.dataSchema.granularitySpec.intervals",
+            )
         if self._append:
             if self._fixed:
                 raise TaskFailed(
@@ -268,7 +285,7 @@ class Ingestion:
         payloads = claims.complete(segments)
         if self._drop and self._given and not self._append:
             filled = [segment.interval for segment in segments]
-            payloads += tombstones(self._ctx.actions, self._datasource, buckets.given, filled, self._locks)
+            payloads += tombstones(self._ctx.actions, self._datasource, buckets, filled, self._locks)
         if self._ctx.context.get("storeCompactionState") in (True, "true"):
             payloads = remember(payloads, compaction_state(self._spec))
         self._ctx.log.info("Pushed [%d] segments, publishing [%d]", len(segments), len(payloads))

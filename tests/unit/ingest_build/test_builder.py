@@ -332,6 +332,13 @@ def test_only_rows_of_the_given_intervals_chunks_are_kept():
     assert Buckets(Granularity.parse("DAY")).keep(times) is None
 
 
+def test_chunks_of_a_millisecond_are_not_listed():
+    century = Interval.parse("2000/2100")
+    buckets = Buckets(Granularity.parse("NONE"), [century])
+    assert buckets.wanted == [century]
+    assert buckets.within([Interval(T0, T0 + 2)]) == [Interval(T0, T0 + 1), Interval(T0 + 1, T0 + 2)]
+
+
 def test_all_keeps_given_intervals_as_they_are():
     given_interval = Interval(T0 + HOUR, T0 + 2 * HOUR)
     buckets = Buckets(Granularity.parse("ALL"), [given_interval])

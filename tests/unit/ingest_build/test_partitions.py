@@ -127,11 +127,34 @@ def test_a_row_lies_in_the_bucket_of_its_hash(dimensions, limits, rows):
                 assert (spec["numBuckets"], spec["partitionDimensions"]) == (3, list(dimensions))
 
 
-@pytest.mark.parametrize(("target", "shards"), [(10, 5), (20, 3), (21, 2), (1000, 1)])
+@pytest.mark.parametrize(("target", "shards"), [(10, 5), (20, 3), (50, 1), (49, 2), (1000, 1)])
 def test_without_numshards_rolled_up_rows_are_counted_a_chunk(target, shards, tmp_path):
     rows = [{"__time": T0 + i % 50 * 1000, "s": str(i % 50), "total": 1} for i in range(150)]
     days = built(rows, HashedPartitions(target_rows=target), tmp_path)
     assert {spec["numBuckets"] for parts in days.values() for spec, _, _ in parts} == {shards}
+
+
+def test_sub_tasks_round_the_number_of_shards_to_the_nearest(tmp_path):
+    rows = [{"__time": T0 + i * 1000, "s": str(i), "total": 1} for i in range(50)]
+    days = built(rows, HashedPartitions(target_rows=21, nearest=True), tmp_path)
+    assert {spec["numBuckets"] for parts in days.values() for spec, _, _ in parts} == {2}
+
+
+def test_equal_rows_count_once_for_the_number_of_shards_though_they_stay(tmp_path):
+    rows = [{"__time": T0 + i % 5 * 1000, "s": str(i % 5), "total": 1} for i in range(50)]
+    partitions = HashedPartitions(target_rows=5, rollup=False)
+    with_all = built(rows, partitions, tmp_path, rollup=False)
+    assert [len(found) for parts in with_all.values() for _, _, found in parts] == [50]
+
+
+@pytest.mark.parametrize("shards", [None, 4])
+def test_parts_are_numbered_as_they_turn_up(shards, tmp_path):
+    rows = [{"__time": T0 + i, "s": str(i), "total": 1} for i in range(40)]
+    days = built(rows, HashedPartitions(num_shards=shards, target_rows=10, dimensions=("s",)), tmp_path)
+    (parts,) = days.values()
+    hashes = [murmur(written([[str(i)]]).encode()) for i in range(40)]
+    turned_up = list(dict.fromkeys(abs(int(np.fmod(each, 4))) for each in hashes))
+    assert [spec["bucketId"] for spec, _, _ in parts] == turned_up
 
 
 @pytest.mark.parametrize("limits", [None, SPILL])

@@ -23,21 +23,27 @@ class Buckets:
     ----------
     intervals : iterable of Interval
         Of the granularitySpec. If there are any, only rows of the chunks they touch are kept.
-
-    Attributes
-    ----------
-    given : list of Interval
-        The chunks of `intervals`.
     """
 
     def __init__(self, granularity: Granularity, intervals: Iterable[Interval] = ()) -> None:
         self._granularity = granularity
-        chunks = sorted({chunk for wide in intervals for chunk in granularity.intervals(wide)})
-        self.given = chunks
-        self._wanted = condense(chunks)
+        self._wanted = condense(granularity.around(wide) for wide in intervals)
         self._known: dict[int, Interval] = {}
-        if chunks and isinstance(granularity, AllGranularity):  # which leaves given intervals as they are
+        if self._wanted and isinstance(granularity, AllGranularity):  # which leaves given intervals as they are
             self._known = {chunk.start: chunk for chunk in self._wanted}
+
+    def within(self, stretches: Iterable[Interval]) -> list[Interval]:
+        """The chunks of `intervals` that overlap one of some stretches of time."""
+        parts = condense(stretches)
+        common = [shared for wanted in self._wanted for part in parts if (shared := wanted.intersect(part))]
+        if isinstance(self._granularity, AllGranularity):
+            return [wanted for wanted in self._wanted if any(map(wanted.overlaps, common))]
+        return sorted({chunk for part in common for chunk in self._granularity.intervals(part)})
+
+    @property
+    def wanted(self) -> list[Interval]:
+        """The time of the chunks of `intervals`, in order; those that touch are one."""
+        return self._wanted
 
     def keep(self, times: Times) -> npt.NDArray[np.bool_] | None:
         """Which rows lie in a wanted chunk; None if all do."""
@@ -74,18 +80,23 @@ class FixedBuckets(Buckets):
 
     def __init__(self, intervals: Iterable[Interval]) -> None:
         super().__init__(ALL)
-        self.given = sorted(set(intervals))
-        self._wanted = condense(self.given)
-        self._known = {chunk.start: chunk for chunk in self.given}
-        self._starts = np.array([chunk.start for chunk in self.given], np.int64)
+        self._chunks = sorted(set(intervals))
+        self._wanted = condense(self._chunks)
+        self._known = {chunk.start: chunk for chunk in self._chunks}
+        self._starts = np.array([chunk.start for chunk in self._chunks], np.int64)
+
+    def within(self, stretches: Iterable[Interval]) -> list[Interval]:
+        """Those chunks that overlap one of some stretches of time."""
+        parts = condense(stretches)
+        return [chunk for chunk in self._chunks if any(map(chunk.overlaps, parts))]
 
     def keep(self, times: Times) -> npt.NDArray[np.bool_] | None:
         """Which rows lie in a chunk."""
-        return super().keep(times) if self.given else np.zeros(len(times), np.bool_)
+        return super().keep(times) if self._chunks else np.zeros(len(times), np.bool_)
 
     def starts(self, times: Times) -> Times:
         """Start of each row's chunk; of the next one or the first for rows that lie in none."""
-        if not self.given:
+        if not self._chunks:
             return np.zeros(len(times), np.int64)
         return self._starts[np.maximum(np.searchsorted(self._starts, times, side="right") - 1, 0)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from workers.ingest.partition.murmur import buckets_of, murmur3_32
 DEFAULT_ROWS = 5_000_000
 BLOCK_ROWS = 1 << 17
 _FIRST_LOOK_ROWS = 1024
+_FIRST_ROWS = 1 << 14
 _OTHER_SEED = 0x9747B28C
 
 
@@ -35,6 +36,10 @@ class HashedPartitions(Partitions):
         What is hashed; none stands for time and all dimensions.
     shards_of : mapping of int to int
         Parts by start of the chunk, where somebody has counted already.
+    rollup : bool
+        Whether equal rows have become one; if not, they are counted once all the same.
+    nearest : bool
+        Whether rows by target are rounded to the nearest number of parts, as sub-tasks' are, or up.
     """
 
     perfect: ClassVar[bool] = True
@@ -43,7 +48,10 @@ class HashedPartitions(Partitions):
     target_rows: int = DEFAULT_ROWS
     dimensions: tuple[str, ...] = ()
     shards_of: Mapping[int, int] = field(default_factory=dict)
+    rollup: bool = True
+    nearest: bool = False
     _seen: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    _first: dict[int, Labels] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, json: Mapping[str, Any]) -> Self:
@@ -59,14 +67,22 @@ class HashedPartitions(Partitions):
         return self.num_shards is None and not self.shards_of
 
     def watch(self, rows: Run) -> None:
-        """Note in which order parts turn up, as Druid numbers them; only known numbers of parts can be noted."""
+        """Note in which order parts turn up, as Druid numbers them."""
         for chunk in np.unique(rows.chunk[:]).tolist():
             count = self.shards_of.get(chunk, self.num_shards)
             if count is None:
+                self._remember(chunk, rows)
                 continue
             seen = self._seen.setdefault(chunk, [])
             if len(seen) < count:
                 self._watch(rows.take(np.flatnonzero(rows.chunk[:] == chunk)), count, seen)
+
+    def _remember(self, chunk: int, rows: Run) -> None:
+        """Keep the hashes of a chunk's first rows: how many parts there will be is not known yet."""
+        known = self._first.get(chunk, np.empty(0, np.int32))
+        at = np.flatnonzero(rows.chunk[:] == chunk)[: _FIRST_ROWS - len(known)]
+        if len(at):
+            self._first[chunk] = np.concatenate([known, self.hashes(rows.take(at), 0, len(at))])
 
     def _watch(self, rows: Run, count: int, seen: list[int]) -> None:
         start, step = 0, _FIRST_LOOK_ROWS
@@ -79,8 +95,12 @@ class HashedPartitions(Partitions):
     def parts(self, run: Run, start: int, stop: int) -> Parts:
         """In the order in which they turned up."""
         chunk = int(run.chunk[start : start + 1][0])
-        count = self.shards_of.get(chunk, self.num_shards) or shards_for(stop - start, self.target_rows)
+        count = self.shards_of.get(chunk, self.num_shards)
         seen = self._seen.get(chunk, [])
+        if count is None:
+            count = self._count(run, start, stop)
+            buckets, first = np.unique(buckets_of(self._first[chunk], count), return_index=True)
+            seen = buckets[np.argsort(first)].tolist()
         order = [*seen, *sorted(set(range(count)) - set(seen))]
         place = np.empty(count, np.int32)
         place[order] = np.arange(count, dtype=np.int32)
@@ -88,6 +108,15 @@ class HashedPartitions(Partitions):
             shard_specs=[shard_spec.hashed(bucket, count, self.dimensions) for bucket in order],
             label=lambda begin, end: place[self._buckets(run, begin, end, count)],
         )
+
+    def _count(self, run: Run, start: int, stop: int) -> int:
+        """How many parts the rows of a chunk make. All dimensions count, whichever are hashed."""
+        keys = stop - start
+        if not self.rollup:
+            every = replace(self, dimensions=())
+            blocks = [(at, min(at + BLOCK_ROWS, stop)) for at in range(start, stop, BLOCK_ROWS)]
+            keys = len(np.unique(np.concatenate([every.long_hashes(run, *block) for block in blocks])))
+        return shards_for(keys, self.target_rows) if self.nearest else -(-keys // self.target_rows)
 
     def _buckets(self, run: Run, start: int, stop: int, count: int) -> Labels:
         if count == 1:
