@@ -198,7 +198,7 @@ def test_an_ingestion_reads_an_interval_of_another_datasource(tmp_path):
     assert done.stats["rowStats"]["determinePartitions"]["processed"] == 3
 
 
-def test_dimensions_and_metrics_of_the_source_are_all_it_reads(tmp_path):
+def test_dimensions_and_metrics_of_the_source_are_ignored_as_druid_does(tmp_path):
     rows = [{"ts": "2024-01-01T00:30Z", "page": "p", "tags": "t", "n": 4, "added": 3}]
     result = ingested(tmp_path, rows)
     asked = {"interval": DAY_1, "dimensions": ["page", "n"], "metrics": ["least"]}
@@ -209,7 +209,7 @@ def test_dimensions_and_metrics_of_the_source_are_all_it_reads(tmp_path):
     ]
     done = ingest(made, tmp_path / "again", overlord=result.overlord)
     (row,) = rows_of(done.published[0])
-    assert (row["page"], row["tags"], row["n"], row["least"], row["added"]) == ("p", None, 4, 3, None)
+    assert (row["page"], row["tags"], row["n"], row["least"], row["added"]) == ("p", "t", 4, 3, 3)
 
 
 def test_dimensions_that_are_not_listed_are_found_in_the_segment(tmp_path):
@@ -236,7 +236,7 @@ def test_rows_that_the_filter_of_the_source_drops_are_not_seen(tmp_path):
     }
     made = reindexing({"interval": DAY_1, "filter": wanted, "dimensions": ["page"]})
     done = ingest(made, tmp_path / "again", overlord=result.overlord)
-    assert [(r["page"], r["n"]) for r in rows_of(done.published[0])] == [("1", None), ("7", None)]
+    assert [(r["page"], r["n"]) for r in rows_of(done.published[0])] == [("1", 1), ("7", 1)]
     build = done.stats["rowStats"]["buildSegments"]
     assert (build["processed"], build["thrownAway"]) == (2, 0)
 
@@ -365,6 +365,46 @@ def test_metrics_that_do_not_go_together_fail_with_advice(tmp_path):
     ingest(two, tmp_path, overlord=one.overlord)
     done = compact(tmp_path, overlord=one.overlord)
     assert "try providing explicit metricsSpec" in done.error and done.report == {}
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_metrics_of_different_segments_come_in_the_order_of_druids_hash_set(first, tmp_path):
+    kinds = {"n": "longSum", "x": "longMax", "d": "doubleSum", "f": "floatMin", "c": "longSum"}
+    made = [["n1", "x3"], ["c", "d9", "x3"], ["f1", "n1", "x1"]]
+    overlord = None
+    for names in made[first:] + made[:first]:
+        one = task([{"ts": "2024-01-01T00:30Z", "page": "p"}], io={"appendToExisting": True})
+        metrics = [{"type": kinds[name[0]], "name": name, "fieldName": name} for name in names]
+        one["spec"]["dataSchema"]["metricsSpec"] = metrics
+        overlord = ingest(one, tmp_path, overlord=overlord).overlord
+    done = compact(tmp_path, overlord=overlord)
+    assert [m["name"] for m in done.published[0]["lastCompactionState"]["metricsSpec"]] == [
+        "f1",
+        "n1",
+        "x1",
+        "x3",
+        "c",
+        "d9",
+    ]
+
+
+def test_a_metric_that_is_a_dimension_of_another_segment_fails_the_compaction(tmp_path):
+    one = ingested(tmp_path, [{"ts": "2024-01-01T00:30Z", "added": 1}])
+    two = task([{"ts": "2024-01-01T00:31Z", "added": 2}], io={"appendToExisting": True})
+    two["spec"]["dataSchema"] |= {"dimensionsSpec": {"dimensions": ["added"]}, "metricsSpec": []}
+    ingest(two, tmp_path, overlord=one.overlord)
+    done = compact(tmp_path, overlord=one.overlord)
+    assert "more than once: [added] seen in dimensions list, metricsSpec list" in done.error and done.report == {}
+
+
+def test_found_dimensions_come_in_the_order_of_their_first_values(tmp_path):
+    rows = [{"ts": "2024-01-01T00:30Z", "tags": "t", "n": 4}, {"ts": "2024-01-01T00:31Z", "page": "p", "n": 5}]
+    result = ingested(tmp_path, rows, granularity={"rollup": False})
+    made = reindexing({"interval": DAY_1})
+    made["spec"]["dataSchema"] |= {"dimensionsSpec": {"dimensions": []}, "metricsSpec": []}
+    done = ingest(made, tmp_path / "again", overlord=result.overlord)
+    names = done.published[0]["dimensions"].split(",")
+    assert names.index("tags") < names.index("count") < names.index("page")
 
 
 def test_one_ingestion_that_fails_leaves_the_others_done(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from overlord.errors import BadRequest, TaskFailed
+from overlord.model import java_hash
 from overlord.model.granularity import Granularity
 from overlord.model.segment import DataSegment
 from workers.publish.fetch import fetch
@@ -20,6 +21,7 @@ from workers.segment.read_columns import NullReader, StringReader
 from workers.segment.reader import TIME, SegmentReader
 
 _NUMBERS = {"LONG": "long", "DOUBLE": "double", "FLOAT": "float"}
+_SIMPLE = {f"{kind}{what}" for kind in ("long", "double", "float") for what in ("Sum", "Min", "Max")}
 _JAVA = "org.apache.druid.java.util.common."
 
 
@@ -105,7 +107,7 @@ class Existing:
             Two segments have different ones of the same name.
         """
         merged: dict[str, dict[str, Any]] = {}
-        for aggregators in self._aggregators:
+        for aggregators in self._in_druids_order():
             for each in aggregators:
                 # a stock Druid lists a filtered metric of two names with the wrong one as its field
                 known = merged.setdefault(each["name"], dict(each) | {"fieldName": each["name"]})
@@ -115,6 +117,16 @@ class Existing:
                         "try providing explicit metricsSpec"
                     )
         return list(merged.values())
+
+    def _in_druids_order(self) -> list[Sequence[Mapping[str, Any]]]:
+        """Druid keeps them in a HashSet; metrics whose codes are not known here stay as they came."""
+        if not all(each["type"] in _SIMPLE for aggregators in self._aggregators for each in aggregators):
+            return self._aggregators
+        return java_hash.order(self._aggregators, lambda those: java_hash.of_all(map(_code, those)))
+
+
+def _code(aggregator: Mapping[str, Any]) -> int:
+    return java_hash.of_all(java_hash.of_text(aggregator.get(key)) for key in ("fieldName", "expression", "name"))
 
 
 def _length(granularity: Granularity) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from overlord.errors import TaskFailed
+from overlord.model import java_hash
 from overlord.model.compaction_input import input_interval
 from overlord.model.granularity import ALL, STANDARD, Granularity
 from overlord.model.interval import ETERNITY, Interval
@@ -82,13 +83,16 @@ def _spec(task: Mapping[str, Any], span: Interval, total: Interval, granularity:
         query = "NONE" if known.query_granularity is None else known.query_granularity
     rollup = told.get("rollup")
     dimensions, metrics = task.get("dimensionsSpec"), task.get("metricsSpec")
+    dimensions = known.dimensions_spec() if dimensions is None else dimensions
+    metrics = known.metrics_spec() if metrics is None else metrics
+    _check_distinct(dimensions, metrics)
     condition = (task.get("transformSpec") or {}).get("filter")
     return {
         "dataSchema": {
             "dataSource": task["dataSource"],
             "timestampSpec": {"column": "__time", "format": "millis", "missingValue": None},
-            "dimensionsSpec": known.dimensions_spec() if dimensions is None else dimensions,
-            "metricsSpec": known.metrics_spec() if metrics is None else metrics,
+            "dimensionsSpec": dimensions,
+            "metricsSpec": metrics,
             "granularitySpec": {
                 "type": "uniform",
                 "segmentGranularity": granularity.to_json(),
@@ -139,6 +143,17 @@ def _check_aligned(span: Interval, granularity: Granularity) -> None:
     if span != Interval(first.start, last.end):
         raise TaskFailed(
             f"{_JAVA}IAE: Interval[{span}] to compact is not aligned with segmentGranularity[{granularity}]"
+        )
+
+
+def _check_distinct(dimensions: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:
+    names = {each if isinstance(each, str) else each["name"] for each in dimensions.get("dimensions") or ()}
+    twice = [each["name"] for each in metrics if each["name"] in names]
+    if twice:
+        seen = "; ".join(f"[{name}] seen in dimensions list, metricsSpec list" for name in twice)
+        raise TaskFailed(
+            f"org.apache.druid.error.DruidException: Cannot specify a column more than once: {seen}",
+            hint="Give the task a dimensionsSpec or a metricsSpec",
         )
 
 
@@ -198,20 +213,9 @@ def _whole(interval: Interval, period: Callable[[int], Period]) -> int:
 
 def java_order(intervals: Sequence[Interval]) -> list[Interval]:
     """The order in which a Java HashMap with these keys, put in order, gives them: reports are numbered by it."""
-    size = 16
-    while 4 * len(intervals) > 3 * size:
-        size *= 2
-    return sorted(intervals, key=lambda interval: _spread(_hash(interval)) & (size - 1))
+    return java_hash.order(intervals, _hash)
 
 
 def _hash(interval: Interval) -> int:
     utc_chronology = 885_211
-    code = 97
-    for value in (interval.start, interval.end):
-        bits = value & 0xFFFF_FFFF_FFFF_FFFF
-        code = (31 * code + ((bits ^ bits >> 32) & 0xFFFF_FFFF)) & 0xFFFF_FFFF
-    return (31 * code + utc_chronology) & 0xFFFF_FFFF
-
-
-def _spread(code: int) -> int:
-    return code ^ code >> 16
+    return java_hash.of_all([java_hash.of_long(interval.start), java_hash.of_long(interval.end), utc_chronology], 97)

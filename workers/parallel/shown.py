@@ -46,7 +46,7 @@ class Shown:
         self._counted.add(result["subTaskId"])
         for name, number in result["rowStats"]["buildSegments"].items():
             self._totals[name] += number
-        if result.get("segmentsRead") is not None:
+        if result.get("segmentsRead") is not None and phase.kind != "single_phase_sub_task":
             self._segments_read = (self._segments_read or 0) + int(result["segmentsRead"])
         self._events = [*result["unparseableEvents"]["buildSegments"], *self._events]
 

@@ -134,6 +134,13 @@ def test_without_numshards_rolled_up_rows_are_counted_a_chunk(target, shards, tm
     assert {spec["numBuckets"] for parts in days.values() for spec, _, _ in parts} == {shards}
 
 
+@pytest.mark.parametrize(
+    ("rows", "most", "parts"), [(8, 8, 2), (15, 8, 3), (24, 8, 4), (31, 8, 5), (33, 8, 5), (10, 1, 10)]
+)
+def test_a_margin_for_an_error_of_druids_sketch_is_kept_below_the_most_rows(rows, most, parts):
+    assert RangePartitions(dimensions=("s",), max_rows=most).count(rows) == parts
+
+
 def test_sub_tasks_round_the_number_of_shards_to_the_nearest(tmp_path):
     rows = [{"__time": T0 + i * 1000, "s": str(i), "total": 1} for i in range(50)]
     days = built(rows, HashedPartitions(target_rows=21, nearest=True), tmp_path)

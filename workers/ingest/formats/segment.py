@@ -49,7 +49,14 @@ class SegmentRows:
         return self.event(row)
 
     def discover(self, known: Collection[str], rows: npt.NDArray[np.intp]) -> list[str]:
-        return [name for name in self._columns if name not in known]
+        """By the first row that has a value, as rows come without their nulls."""
+        found: list[tuple[int, str]] = []
+        for name, column in self._columns.items():
+            if name not in known:
+                at = column.gather(rows).is_not_null().arg_true()
+                if len(at):
+                    found.append((int(at[0]), name))
+        return [name for _, name in sorted(found, key=lambda each: each[0])]
 
 
 def read_windows(
@@ -59,8 +66,6 @@ def read_windows(
     *,
     chunk_bytes: int,
     wanted: Collection[str] | None = None,
-    dimensions: Collection[str] | None = None,
-    metrics: Collection[str] | None = None,
     condition: Mapping[str, Any] | None = None,
 ) -> Iterator[RawChunk]:
     """The rows of segments, each within its stretch of time, in the order given; tombstones have none.
@@ -69,12 +74,12 @@ def read_windows(
     ----------
     chunk_bytes : int
         How much to hold at a time, about.
-    wanted, dimensions, metrics : collection of str, optional
-        The only columns that matter; the only dimensions, the only metrics to read.
+    wanted : collection of str, optional
+        The only columns that matter.
     condition : mapping, optional
         A filter of Druid's.
     """
-    source = _Windows(windows, settings, scratch, chunk_bytes, wanted, dimensions, metrics, condition)
+    source = _Windows(windows, settings, scratch, chunk_bytes, wanted, condition)
     return ahead(source.chunks())
 
 
@@ -88,8 +93,6 @@ class _Windows:
         scratch: Path,
         chunk_bytes: int,
         wanted: Collection[str] | None,
-        dimensions: Collection[str] | None,
-        metrics: Collection[str] | None,
         condition: Mapping[str, Any] | None,
     ) -> None:
         self._windows = windows
@@ -97,8 +100,6 @@ class _Windows:
         self._scratch = scratch
         self._chunk_bytes = chunk_bytes
         self._wanted = wanted
-        self._dimensions = dimensions
-        self._metrics = metrics
         self._filter = None if condition is None else read_filter(condition)
         self._files: tuple[str, ...] = ()
 
@@ -128,8 +129,7 @@ class _Windows:
             yield start, min(start + rows, reader.num_rows)
 
     def _names(self, reader: SegmentReader) -> list[str]:
-        names = [n for n in reader.dimensions if self._dimensions is None or n in self._dimensions]
-        names += [n for n in reader.metrics if self._metrics is None or n in self._metrics]
+        names = [*reader.dimensions, *reader.metrics]
         return [n for n in names if n != TIME and (self._wanted is None or n in self._wanted)]
 
     def _chunk(self, reader: SegmentReader, window: Interval, start: int, stop: int, size: int) -> RawChunk:

@@ -30,6 +30,9 @@ from workers.segment import utf16
 Ints = npt.NDArray[Any]
 Bound = tuple[str | None, ...]
 
+SKETCH_ERROR = 1.854 / 4096**0.9657
+"""By how much of all rows Druid's sketch may err in a rank; it keeps that far below maxRowsPerSegment."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RangePartitions(Partitions):
@@ -74,7 +77,8 @@ class RangePartitions(Partitions):
         """How many parts so many rows are to make."""
         if self.target_rows:
             return max(1, java_round(rows / self.target_rows))
-        return max(1, math.ceil(rows / (self.max_rows or rows or 1)))
+        most = max(1, math.floor((self.max_rows or rows) - rows * SKETCH_ERROR))
+        return max(1, math.ceil(rows / most))
 
     def parts(self, run: Run, start: int, stop: int) -> Parts:
         """From the lowest to the highest."""

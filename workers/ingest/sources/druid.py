@@ -28,7 +28,7 @@ _log = logging.getLogger("overlord.ingest")
 
 @input_sources.add("druid")
 class DruidSource(RowSource):
-    """`{"type": "druid", "dataSource", "interval" | "segments", "filter", "dimensions", "metrics"}`."""
+    """`{"type": "druid", "dataSource", "interval" | "segments", "filter"}`; `dimensions`, `metrics` are ignored."""
 
     splittable = True
 
@@ -138,14 +138,8 @@ class DruidSource(RowSource):
             self._scratch(),
             chunk_bytes=chunk_bytes,
             wanted=wanted,
-            dimensions=self._only("dimensions"),
-            metrics=self._only("metrics"),
             condition=self.json.get("filter"),
         )
-
-    def _only(self, field: str) -> Collection[str] | None:
-        given = self.json.get(field)
-        return None if given is None else frozenset(given)
 
     def _scratch(self) -> Path:
         return self._bound.scratch
