@@ -87,7 +87,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (merge, "sort", "sort and roll up"),
     (merge, "roll_up", "sort and roll up"),
     (write_columns, "write_dictionary", "dictionary"),
-    (write_columns, "_write_index", "bitmaps"),
+    (write_columns, "write_index", "bitmaps"),
     (roaring, "group_rows", "bitmaps"),
     (write_columns, "_write_blocks", "ids and numbers"),
 ]

@@ -50,6 +50,27 @@ def test_bitmaps_laid_out_by_numpy_are_those_of_pyroaring(sets):
     assert (fast.data, fast.sizes) == (plain.data, plain.sizes)
 
 
+@pytest.mark.parametrize("order", ["random", "sorted", "few have most", "runs"])
+@pytest.mark.parametrize("slices", [(10, 10**6), (10**6, 5_000), (10**6, 1)])
+def test_bitmaps_of_columns_of_any_kind_are_those_of_pyroaring(order, slices, monkeypatch):
+    monkeypatch.setattr(roaring, "SLICE_VALUES", slices[0])
+    monkeypatch.setattr(roaring, "SLICE_ROWS", slices[1])
+    chance = np.random.default_rng(7)
+    ids = chance.integers(0, 200, 150_000)
+    if order == "sorted":
+        ids.sort()
+    elif order == "few have most":
+        ids = np.minimum(chance.zipf(1.4, len(ids)), 200) - 1
+    elif order == "runs":
+        ids = np.repeat(ids[: len(ids) // 30], 30)
+    rows, starts = roaring.group_rows(ids.astype(np.uint16), 200)
+    plain, fast = Sink(), Sink()
+    for start, stop in itertools.pairwise(starts.tolist()):
+        plain.add(roaring.serialize(rows[start:stop]))
+    roaring.write_index(fast, rows, starts)
+    assert (fast.data, fast.sizes) == (plain.data, plain.sizes)
+
+
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=400), st.sampled_from(["u1", "u2", "u4"]))
 def test_rows_are_grouped_by_id(ids, dtype):
     ids = np.array(ids).astype(dtype)

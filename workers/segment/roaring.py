@@ -21,12 +21,12 @@ from pyroaring import BitMap
 from workers.segment.generic_indexed import NO_NULL, PREFIX, ListWriter
 
 COOKIE = 12346
-RARE = 48
-"""A value of at most so many rows is laid out by numpy; measured: above, pyroaring is faster."""
+RARE = 4096
+"""A value of at most so many rows is laid out by numpy; a container of more is no array."""
 FEW_VALUES = 64
 """Below so many values the fixed costs of the numpy way are not worth it."""
-SLICE_VALUES = 1 << 17
-"""Values laid out at once, which bounds memory."""
+SLICE_VALUES, SLICE_ROWS = 1 << 16, 1 << 18
+"""What is laid out at once, which bounds memory."""
 
 Ids = npt.NDArray[np.unsignedinteger]
 Rows = npt.NDArray[np.uint32]
@@ -73,8 +73,11 @@ def serialize(rows: Rows | array[int]) -> bytes:
 def write_index(out: ListWriter, rows: Rows, starts: npt.NDArray[np.int64]) -> None:
     """Write the bitmaps of all ids, from what `group_rows` gives."""
     values = len(starts) - 1
-    for first in range(0, values, SLICE_VALUES):
-        part = starts[first : first + SLICE_VALUES + 1]
+    stop = 0
+    while (first := stop) < values:
+        enough = int(np.searchsorted(starts, starts[first] + SLICE_ROWS))
+        stop = min(max(enough, first + 1), first + SLICE_VALUES, values)
+        part = starts[first : stop + 1]
         base = int(part[0])
         piece = rows[base : int(part[-1])]
         if values < FEW_VALUES:
