@@ -50,28 +50,24 @@ class Outcome:
         )
 
 
-def outcome_of(exit_: Exit, *, published: bool) -> Outcome:
-    """What a process that is gone amounts to.
-
-    Parameters
-    ----------
-    exit_ : Exit
-    published : bool
-        Its last publish is committed: whatever happened to it then, its work is done.
-    """
+def outcome_of(exit_: Exit) -> Outcome:
+    """What a process that is gone amounts to."""
     if exit_.end is not None:
         return Outcome.of_end(exit_.end)
-    if published:
-        return Outcome(status="SUCCESS")
     error = exit_.killed_for or _reason(exit_.wait_status)
     tail = f"\nLast lines of the log:\n{exit_.log_tail}" if exit_.log_tail else ""
     return Outcome(status="FAILED", error=error, cause=error + _hint(exit_) + tail)
 
 
-def out_of_time(timeout_ms: int, *, published: bool) -> Outcome:
+def after_publish(outcome: Outcome) -> Outcome:
+    """What a failure amounts to once the last publish is committed: the work is done, the cause is kept."""
+    if outcome.status == "SUCCESS":
+        return outcome
+    return Outcome(status="SUCCESS", duration_ms=outcome.duration_ms, cause=outcome.cause or outcome.error)
+
+
+def out_of_time(timeout_ms: int) -> Outcome:
     """What an attempt over its `context.timeoutMs` amounts to."""
-    if published:
-        return Outcome(status="SUCCESS")
     error = f"The task ran longer than its time limit, context.timeoutMs = {timeout_ms} ms"
     return Outcome(status="FAILED", error=error, cause=error)
 

@@ -26,7 +26,7 @@ from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms, parse_instant
 from overlord.model.task import Location, Task, TaskState
-from overlord.outcome import Outcome, out_of_time, outcome_of, retry_delay_ms, time_left_ms
+from overlord.outcome import Outcome, after_publish, out_of_time, outcome_of, retry_delay_ms, time_left_ms
 from overlord.scheduler import Scheduler
 from overlord.store import tasks as store
 
@@ -233,13 +233,19 @@ class TaskQueue:
             return self._end_attempt(tx, row, outcome, epoch)
 
     def _end_attempt(self, tx: Transaction, row: dict[str, Any], outcome: Outcome, epoch: int) -> TaskState | None:
-        """End the attempt of a RUNNING row: its task too, unless its context wants another. None: it had ended."""
+        """End the attempt of a RUNNING row: its task too, unless its context wants another. None: it had ended.
+
+        A failure after the last publish is none: who sent the task again would have its rows twice.
+        """
         delay_ms = retry_delay_ms(row, outcome)
-        if delay_ms is not None:
-            tx.lock_datasource(row["datasource"])
-            # What is published stays published once: a task that got so far is not begun anew.
-            if not store.published(tx, row["id"]):
-                return self._retry_in(tx, row, outcome, epoch, delay_ms)
+        if outcome.status != "SUCCESS":
+            tx.lock_datasource(row["datasource"])  # no publish comes in between
+            if store.published_finally(tx, row["id"]):
+                _log.warning("task[%s] failed after its publish, it succeeded: %s", row["id"], outcome.error)
+                outcome, delay_ms = after_publish(outcome), None
+        # What is published stays published once: a task that got so far is not begun anew.
+        if delay_ms is not None and not store.published(tx, row["id"]):
+            return self._retry_in(tx, row, outcome, epoch, delay_ms)
         if not self._end_in(tx, row, outcome, epoch, attempt=row["attempt"]):
             return None
         return TaskState(outcome.status)
@@ -372,17 +378,11 @@ class TaskQueue:
         if left_ms > 0:
             self._scheduler.limit(task_id, left_ms)
             return
-        outcome = self._db.retry(lambda: self._end_late(row, epoch))
-        if outcome is not None:
+        state = self._db.retry(lambda: self._finish(row, out_of_time(row["timeout_ms"]), epoch))
+        if state is not None:
             faults.point("after_timeout_commit")
             self._runner.stop(task_id, int(self._settings["ovl.task.killGrace"]) / 1000)
-            _log.warning("attempt ended id=%s attempt=%d error=%s", task_id, row["attempt"], outcome.error)
-
-    def _end_late(self, row: dict[str, Any], epoch: int) -> Outcome | None:
-        with self._db.transaction() as tx:
-            tx.lock_datasource(row["datasource"])
-            outcome = out_of_time(row["timeout_ms"], published=store.published_finally(tx, row["id"]))
-            return None if self._end_attempt(tx, row, outcome, epoch) is None else outcome
+            _log.warning("attempt out of time id=%s attempt=%d task=%s", task_id, row["attempt"], state)
 
     def _keep_logs(self, task_id: str) -> None:
         try:
@@ -440,9 +440,8 @@ class TaskQueue:
         """A process is gone: end its task, unless that has been done, and clear up after it."""
         with self._db.transaction() as tx:
             row = store.task(tx, exit_.task_id)
-            published = row is not None and store.published_finally(tx, exit_.task_id)
         if row is not None and row["state"] == TaskState.RUNNING and row["attempt"] == exit_.attempt:
-            self.finish(exit_.task_id, exit_.attempt, outcome_of(exit_, published=published))
+            self.finish(exit_.task_id, exit_.attempt, outcome_of(exit_))
             with self._db.transaction() as tx:
                 row = store.task(tx, exit_.task_id)
         if row is not None and not TaskState(row["state"]).ended:

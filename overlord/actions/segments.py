@@ -188,7 +188,7 @@ def nuke(call: Call) -> None:
 
 @actions.add("segmentLoadSpecsInUse")
 def load_specs_in_use(call: Call) -> Any:
-    """Which of these loadSpecs rows that overlap the interval still have; ours, for whoever deletes files."""
+    """Which of these loadSpecs rows still have, of any datasource; ours, for whoever deletes files."""
     java = "SegmentLoadSpecsInUseAction"
     datasource, interval = call.text("dataSource", java), call.interval("interval", java)
     given = call.required("loadSpecs", java)

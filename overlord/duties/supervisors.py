@@ -1,4 +1,4 @@
-"""Versions of supervisors that were terminated."""
+"""Versions of supervisors that were terminated, and what is noted of any supervisor's past."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Supervisors(MetadataDuty):
     what = "supervisor"
 
     def run(self, run: Run) -> Counts:
-        before = format_instant(self.before_ms(run))
+        before_ms = self.before_ms(run)
+        before = format_instant(before_ms)
         with run.transaction() as tx:
             ended = [
                 (spec_id, last)
@@ -28,8 +29,14 @@ class Supervisors(MetadataDuty):
                 if isinstance(spec, dict) and spec.get("type") in TOMBSTONES
             ]
             if run.dry:
-                return {"rows": sum(store.count(tx, "supervisor", spec_id=each, before=before) for each, _ in ended)}
-        return {"rows": sum(run.deleted(partial(_delete, each, last, before)) for each, last in ended)}
+                return {
+                    "rows": sum(store.count(tx, "supervisor", spec_id=each, before=before) for each, _ in ended),
+                    "history": store.count_supervisor_history(tx, before_ms),
+                }
+        return {
+            "rows": sum(run.deleted(partial(_delete, each, last, before)) for each, last in ended),
+            "history": run.deleted(lambda tx: store.delete_supervisor_history(tx, before_ms)),
+        }
 
 
 def _delete(spec_id: str, last: int, before: str, tx: Transaction) -> int:

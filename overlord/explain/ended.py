@@ -49,8 +49,12 @@ def _success(tx: Transaction, row: Row, stored: Row, ingestion: Row) -> Finding:
     duration_ms = int(stored.get("duration", -1))
     took = f" after {length(duration_ms)}" if duration_ms >= 0 else ""
     more = ", ".join(filter(None, told))
-    details = {"success": {"segmentsPublished": segments, "rows": rows, "durationMs": duration_ms}}
-    return Finding(kind="success", cause=f"Succeeded{took}{': ' if more else ''}{more}", details=details)
+    cause = f"Succeeded{took}{': ' if more else ''}{more}"
+    success = {"segmentsPublished": segments, "rows": rows, "durationMs": duration_ms}
+    if row["cause"]:
+        cause += f". Its process failed after the publish, which stands: {_headline(row['cause'])[:_LONGEST_SENTENCE]}"
+        success["failureAfterPublish"] = row["cause"]
+    return Finding(kind="success", cause=cause, details={"success": success})
 
 
 def _failure(services: Services, row: Row, stored: Row, ingestion: Row) -> Finding:

@@ -717,7 +717,7 @@ _DUTIES = [
     *_kill("audit", "audit rows"),
     *_kill("rule", "rules of datasources without segments"),
     *_kill("compaction", "compaction configurations of datasources without segments", retain=None),
-    *_kill("supervisor", "versions of terminated supervisors"),
+    *_kill("supervisor", "versions of terminated supervisors, and old events and runs of any supervisor,"),
     *_kill("datasource", "commit metadata of datasources without a supervisor"),
 ]
 

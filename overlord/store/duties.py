@@ -116,5 +116,16 @@ def delete_orphans(tx: Transaction, before_ms: int) -> int:
     )
 
 
+def count_supervisor_history(tx: Transaction, before_ms: int) -> int:
+    """How many rows `delete_supervisor_history` would find."""
+    return count(tx, "supervisor_history", before_at=_timestamp(before_ms))
+
+
+def delete_supervisor_history(tx: Transaction, before_ms: int) -> int:
+    """Delete a batch of old events of supervisors, of their undelivered copies, and of runs of schedules."""
+    where = {"before_at": _timestamp(before_ms)}
+    return sum(delete(tx, what, **where) for what in ("supervisor_events", "deliveries", "runs"))
+
+
 def _timestamp(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)

@@ -121,19 +121,38 @@ def by_ids(tx: Transaction, datasource: str, ids: Iterable[str]) -> list[dict[st
 
 
 def load_specs_in_use(tx: Transaction, datasource: str, interval: Interval, given: Sequence[Any]) -> list[Any]:
-    """Those of the given loadSpecs that rows overlapping an interval have, used or not.
+    """Those of the given loadSpecs that any row has, used or not, of any datasource.
 
-    A tombstone has no file, so that of an unused one counts for nothing.
+    A tombstone has no file: of its like only used ones of this datasource that overlap the interval count.
     """
-    wanted = {orjson.dumps(each, option=orjson.OPT_SORT_KEYS): each for each in given}
-    found: set[bytes] = set()
-    for row in tx.stream("segments.overlapping", datasource=datasource, **bounds(interval)):
-        load_spec = orjson.loads(bytes(row["payload"])).get("loadSpec")
-        key = orjson.dumps(load_spec, option=orjson.OPT_SORT_KEYS)
-        files = load_spec is not None and load_spec.get("type") != "tombstone"
-        if key in wanted and (files or row["used"]):
-            found.add(key)
-    return [wanted[key] for key in found]
+    files = [each for each in given if not _is_tombstone(each)]
+    found = _files_in_use(tx, files) if files else []
+    tombstones = {_key(each): each for each in given if _is_tombstone(each)}
+    if tombstones:
+        rows = tx.stream("segments.overlapping", datasource=datasource, **bounds(interval))
+        used = {_key(orjson.loads(bytes(row["payload"])).get("loadSpec")) for row in rows if row["used"]}
+        found += [each for key, each in tombstones.items() if key in used]
+    return found
+
+
+def _files_in_use(tx: Transaction, given: Sequence[Any]) -> list[Any]:
+    distinct = list({_key(each): each for each in given}.values())
+    found: set[int] = set()
+    for row in tx.all("segments.load_specs_in_use", given=Jsonb(distinct)):
+        if row["place"] is not None:
+            found.add(row["place"] - 1)
+            continue
+        odd = _key(orjson.loads(bytes(row["payload"])).get("loadSpec"))
+        found.update(place for place, each in enumerate(distinct) if _key(each) == odd)
+    return [distinct[place] for place in sorted(found)]
+
+
+def _is_tombstone(load_spec: Any) -> bool:
+    return load_spec is None or (isinstance(load_spec, dict) and load_spec.get("type") == "tombstone")
+
+
+def _key(load_spec: Any) -> bytes:
+    return orjson.dumps(load_spec, option=orjson.OPT_SORT_KEYS)
 
 
 def insert(

@@ -60,6 +60,32 @@ DELETE FROM {supervisors} WHERE id IN (
   ORDER BY s.id LIMIT %(most)s
 )
 
+-- count_supervisor_history --
+SELECT (SELECT count(*) FROM {ovl_supervisor_events} WHERE at < %(before_at)s)
+     + (SELECT count(*) FROM {ovl_deliveries} WHERE made_at < %(before_at)s)
+     + (SELECT count(*) FROM {ovl_runs} r WHERE r.claimed_at < %(before_at)s AND r.submitted_date IS NOT NULL
+          AND EXISTS (SELECT 1 FROM {ovl_runs} n WHERE n.supervisor_id = r.supervisor_id AND n.due_ms > r.due_ms)) AS n
+
+-- delete_supervisor_events --
+DELETE FROM {ovl_supervisor_events} WHERE id IN (
+  SELECT id FROM {ovl_supervisor_events} WHERE at < %(before_at)s ORDER BY id LIMIT %(most)s
+)
+
+-- delete_deliveries --
+-- Of events to webhooks that are no more; those that are have given up long before.
+DELETE FROM {ovl_deliveries} WHERE (url, event_id) IN (
+  SELECT url, event_id FROM {ovl_deliveries} WHERE made_at < %(before_at)s LIMIT %(most)s
+)
+
+-- delete_runs --
+-- Of schedules; the last one of each stays, for the next due time is counted from it.
+DELETE FROM {ovl_runs} WHERE (supervisor_id, due_ms) IN (
+  SELECT r.supervisor_id, r.due_ms FROM {ovl_runs} r
+  WHERE r.claimed_at < %(before_at)s AND r.submitted_date IS NOT NULL
+    AND EXISTS (SELECT 1 FROM {ovl_runs} n WHERE n.supervisor_id = r.supervisor_id AND n.due_ms > r.due_ms)
+  LIMIT %(most)s
+)
+
 -- old_datasource_metadata --
 -- Commit metadata without an active supervisor or an unfinished task.
 SELECT d.datasource FROM {datasource} d

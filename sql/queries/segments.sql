@@ -27,6 +27,14 @@ WHERE datasource = %(datasource)s
   AND (%(end)s::text IS NULL OR start < %(end)s::text OR length(start) <> 24)
   AND (%(start)s::text IS NULL OR "end" > %(start)s::text OR length("end") <> 24)
 
+-- load_specs_in_use --
+-- Which of these any row of any datasource has, and the payloads of rows that cannot be looked up so.
+SELECT g.place::int AS place, NULL::bytea AS payload
+FROM jsonb_array_elements(%(given)s::jsonb) WITH ORDINALITY AS g (value, place)
+WHERE EXISTS (SELECT 1 FROM {segments} s WHERE {ovl_load_spec}(s.payload) = md5(g.value::text)::uuid)
+UNION ALL
+SELECT NULL, payload FROM {segments} WHERE {ovl_load_spec}(payload) IS NULL
+
 -- unused_inside --
 SELECT payload FROM {segments}
 WHERE datasource = %(datasource)s AND NOT used

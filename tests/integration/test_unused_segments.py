@@ -57,12 +57,13 @@ class World:
         self.actions = None
 
     def segment(
-        self, day, version=V1, number=0, *, used=False, files=True, load_spec=None, upgraded_from=None, hours=24
-    ):
+        self, day, version=V1, number=0, *, used=False, files=True, load_spec=None, upgraded_from=None, hours=24,
+        datasource="ds",
+    ):  # fmt: skip
         start = Interval.parse(f"2024-01-{day:02}/PT{hours}H")
         plain = DataSegment.from_json(
             {
-                "dataSource": "ds",
+                "dataSource": datasource,
                 "interval": str(start),
                 "version": version,
                 "shardSpec": {"type": "numbered", "partitionNum": number, "partitions": 0},
@@ -86,7 +87,7 @@ class World:
             if not used:
                 tx.run(
                     "datasources.mark_unused_ids",
-                    datasource="ds",
+                    datasource=datasource,
                     now="2024-03-01T00:00:00.000Z",
                     ids=[payload["identifier"]],
                 )
@@ -213,6 +214,26 @@ def test_a_file_that_another_row_has_stays(world):
     assert len(world.rows()) == len(world.files()) == 3
     assert world.run("kill") == counts(1, 2)
     assert len(world.files()) == 2
+
+
+def test_a_file_that_a_row_of_another_datasource_has_stays_wherever_that_lies_in_time(world):
+    first, second = world.segment(1), world.segment(2)
+    world.segment(20, load_spec=first["loadSpec"], datasource="copied", used=True)
+    odd = dict(reversed(second["loadSpec"].items()))  # whatever the order of its keys
+    world.segment(21, load_spec=odd, datasource="copied")
+    world.segment(3)
+    assert world.run("kill") == counts(1, 2)
+    assert len(world.files()) == 2
+
+
+def test_a_row_that_no_index_can_read_keeps_its_file_too(world):
+    first = world.segment(1)
+    other = world.segment(20, load_spec=first["loadSpec"], datasource="copied")
+    with world.db.transaction() as tx:
+        payload = orjson.dumps(other | {"dimensions": "a\0b"})
+        tx._conn.execute("UPDATE druid_segments SET payload = %s WHERE datasource = 'copied'", [payload])
+    assert world.run("kill") == counts(0, 2)
+    assert len(world.files()) == 1
 
 
 def test_copies_that_go_together_take_their_file_along(world):

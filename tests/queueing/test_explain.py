@@ -196,6 +196,25 @@ def test_a_success_tells_segments_and_rows(line, dsn):
     assert "4 segments published" in found["cause"] and "1,500 rows" in found["cause"]
 
 
+def test_a_failure_after_the_last_publish_is_told_though_the_task_succeeded(line, dsn):
+    """Reported by its worker, by its end file, or by the Overlord that gave it up."""
+    for name in ("told", "silent"):
+        line.submit(name, context={"retry": {"maxAttempts": 3}})
+        line.until_state(name, "RUNNING")
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute("INSERT INTO ovl_publishes (task_id, publish_key, attempt, final, segments, result) "
+                         "VALUES (%s, 'k', 1, true, 1, '{}')", [name])  # fmt: skip
+    line.fail("told", error="the report cannot be written", cause="OSError: the report cannot be written")
+    line.die("silent", 1)
+    line.until_state("silent", "SUCCESS")
+    for name, cause in (("told", "OSError: the report cannot be written"), ("silent", "killed by signal 9")):
+        stock = line.stock(name)
+        assert (stock["status"], stock["errorMsg"], line.row(name)["attempt"]) == ("SUCCESS", None, 1)
+        found = explain(line, name)
+        assert (found["kind"], cause in found["success"]["failureAfterPublish"]) == ("success", True)
+        assert "after the publish" in found["cause"]
+
+
 def test_a_task_of_which_only_the_stock_row_is_left_is_still_explained(line, dsn):
     line.submit("t")
     line.until_state("t", "RUNNING")

@@ -253,8 +253,28 @@ def test_versions_of_terminated_supervisors_go_and_of_no_others(world):
     world.supervisor("just", at(99), KAFKA)
     world.supervisor("just", at(90), TOMBSTONE)
     real, again = twice(world, "supervisors")
-    assert (real, again) == ({"rows": 3}, {"rows": 0})
+    assert (real, again) == ({"rows": 3, "history": 0}, {"rows": 0, "history": 0})
     assert world.ids("druid_supervisors", "spec_id") == ["just", "suspended", "suspended"]
+
+
+def test_what_is_noted_of_supervisors_goes_by_its_age_but_the_last_run_of_a_schedule_stays(world):
+    for days, name in ((99, "old"), (89, "new")):
+        world.sql(
+            "INSERT INTO ovl_supervisor_events (at, supervisor_id, type, event, datasources) "
+            "VALUES (%s, %s, 'kafka', 'updated', '[]')",
+            *(at(days), name),
+        )
+        world.sql("INSERT INTO ovl_deliveries (url, event_id, made_at) VALUES (%s, 1, %s)", name, at(days))
+    for due, submitted, schedule in ((1, "2024", "s"), (2, None, "s"), (3, "2024", "s"), (1, "2024", "once")):
+        world.sql(
+            "INSERT INTO ovl_runs (supervisor_id, due_ms, task_id, claimed_at, submitted_date) "
+            "VALUES (%s, %s, 't', %s, %s)",
+            *(schedule, due, at(99), submitted),
+        )
+    real, again = twice(world, "supervisors")
+    assert (real["history"], again["history"]) == (3, 0)
+    assert world.ids("ovl_supervisor_events", "supervisor_id") == world.ids("ovl_deliveries", "url") == ["new"]
+    assert world.ids("ovl_runs", "supervisor_id || due_ms") == ["once1", "s2", "s3"]
 
 
 def test_commit_metadata_without_supervisor_or_task_goes(world):
