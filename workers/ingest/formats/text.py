@@ -93,10 +93,17 @@ class LineFormat(InputFormat):
 
 @dataclass
 class _Cutter:
-    """The state of one file between two blocks."""
+    """The state of one file between two blocks.
+
+    A row that is longer than a block waits in pieces, and is looked at again only when it may have become whole:
+    when a line has ended, or twice as much is there as was not enough before. So its bytes are copied a few times
+    only.
+    """
 
     reader: LineReader | None = None
-    carry: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    held: int = 0
+    enough: int = len(_BOM)
     started: bool = False
     line: int = 1
     read: int = 0
@@ -104,39 +111,39 @@ class _Cutter:
     def feed(self, block: Block, files: tuple[str, ...]) -> RawChunk | None:
         """The rows that are complete with this block."""
         self.read += len(block.data)
-        data = self.carry + block.data if self.carry else block.data
+        self.pieces.append(block.data)
+        self.held += len(block.data)
+        if not block.last and (self.held < self.enough or b"\n" not in block.data):
+            self._check(block)
+            return None
+        data = b"".join(self.pieces)
         if not self.started:
-            if len(data) < len(_BOM) and not block.last:
-                self.carry = data
-                return None
             data = data.removeprefix(_BOM)
             self.started = True
-        data = self._cut(data, block)
+        data, tail = _cut(data, block.last)
         if not data:
+            self._keep(b"", tail, block)
             return self._empty(block, files) if block.last and self.read else None
         assert self.reader is not None
         parsed = self.reader.parse(data, block.last)
         if parsed is None:
-            self._keep(data + self.carry, block)
+            self._keep(data, tail, block, wait=True)
             return None
-        self._keep(parsed.rest + self.carry, block)
+        self._keep(parsed.rest, tail, block, wait=not parsed.used)
         return self._chunk(parsed, block, files)
 
-    def _cut(self, data: bytes, block: Block) -> bytes:
-        """Whole lines; what is after them is kept."""
-        end = len(data) if block.last else data.rfind(b"\n") + 1
-        self._keep(data[end:], block)
-        data = data[:end] if end < len(data) else data
-        if data and not data.endswith(b"\n"):
-            data += b"\n"
-        return data.replace(b"\r\n", b"\n") if b"\r" in data else data
+    def _keep(self, rest: bytes, tail: bytes, block: Block, *, wait: bool = False) -> None:
+        """Keep lines that were not enough, and the start of the line after them."""
+        self.pieces = [each for each in (rest, tail) if each]
+        self.held = len(rest) + len(tail)
+        self.enough = 2 * self.held if wait else 0
+        self._check(block)
 
-    def _keep(self, carry: bytes, block: Block) -> None:
-        if len(carry) > MAX_ROW_BYTES:
+    def _check(self, block: Block) -> None:
+        if self.held > MAX_ROW_BYTES:
             raise TaskFailed(
                 f"Cannot read {block.item.name}: the row at line {self.line} is longer than {MAX_ROW_BYTES >> 20} MiB"
             )
-        self.carry = carry
 
     def _chunk(self, parsed: Parsed, block: Block, files: tuple[str, ...]) -> RawChunk:
         name = block.item.name
@@ -164,6 +171,16 @@ class _Cutter:
     def _empty(self, block: Block, files: tuple[str, ...]) -> RawChunk:
         nothing = Parsed(columns={}, lines=np.empty(0, np.int64), rows=NoRows(), used=0)
         return self._chunk(nothing, block, files)
+
+
+def _cut(data: bytes, last: bool) -> tuple[bytes, bytes]:
+    """Whole lines, with a newline at the end of the last one, and the start of the line after them."""
+    end = len(data) if last else data.rfind(b"\n") + 1
+    tail = data[end:]
+    data = data[:end] if tail else data
+    if data and not data.endswith(b"\n"):
+        data += b"\n"
+    return data.replace(b"\r\n", b"\n") if b"\r" in data else data, tail
 
 
 class Lines(Sequence[bytes]):
