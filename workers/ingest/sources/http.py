@@ -116,12 +116,16 @@ class HttpStream(io.RawIOBase):
                 if self._response is None:
                     self._connect()
                 assert self._response is not None
-                count = self._response.readinto(view)
+                data = self._response.read1(
+                    len(view)
+                )  # what is there now: a line that breaks later loses nothing of it
+                count = len(data)
                 if count == 0 and self._total is not None and self._offset < self._total:
                     raise ConnectionError(f"connection closed after {self._offset} of {self._total} bytes")
             except (OSError, http.client.HTTPException) as error:
                 self._wait(error)
                 continue
+            view[:count] = data
             self._offset += count
             if count:
                 self._failures = 0
@@ -150,10 +154,16 @@ class HttpStream(io.RawIOBase):
         length = response.headers.get("Content-Length")
         total = int(length) + (self._offset if resumed else 0) if length and length.isdigit() else None
         etag = response.headers.get("ETag")
-        if self._offset and (total != self._total or etag != self._etag):
+        other = None not in (total, self._total) and total != self._total
+        if self._offset and (other or etag != self._etag):
             response.close()
             raise TaskFailed(f"Cannot read {self._name}: it changed while it was read")
-        self._total, self._etag, self._response = total, etag, response
+        if resumed and not response.headers.get("Content-Range", f"bytes {self._offset}-").startswith(
+            f"bytes {self._offset}-"
+        ):
+            response.close()
+            raise ConnectionError("the server sent another range than it was asked for")
+        self._total, self._etag, self._response = total or self._total, etag, response
         if self._offset and not resumed:
             self._skip(response)
 
@@ -172,7 +182,10 @@ class HttpStream(io.RawIOBase):
         permanent = isinstance(error, urllib.error.HTTPError) and error.code not in _AGAIN
         if permanent or self._failures >= TRIES:
             tries = "" if self._failures == 1 else f" (tried {self._failures} times)"
-            raise TaskFailed(f"Cannot read {self._name}: {_cause(error)}{tries}") from error
+            hint = None
+            if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
+                hint = "see httpAuthenticationUsername, httpAuthenticationPassword and requestHeaders of inputSource"
+            raise TaskFailed(f"Cannot read {self._name}: {_cause(error)}{tries}", hint=hint) from error
         wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (self._failures - 1))
         self._sleep(wait * random.uniform(0.75, 1.25))
 
