@@ -107,11 +107,29 @@ def _object(path: Path) -> InputObject:
         raise TaskFailed(f"Cannot read file {path}: Is a directory")
     uri = "file:" + quote(str(path.absolute()), safe="/~!$&'()*+,;=:@")
     system = {"__file_uri": uri, "__file_path": str(path)}
-    return InputObject(name=str(path), size=size, open=partial(_open, path), uri=uri, path=path, system=system)
+    return InputObject(name=str(path), size=size, open=partial(_open, path, size), uri=uri, path=path, system=system)
 
 
-def _open(path: Path) -> ByteStream:
+def _open(path: Path, size: int) -> ByteStream:
     try:
-        return path.open("rb")
+        return _Whole(path, size)
     except OSError as error:
         raise TaskFailed(f"Cannot read file {path}: {error.strerror}") from error
+
+
+class _Whole:
+    """An open file, of which at least the bytes must come that it had when it was found."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        self._size = size
+        self._file = path.open("rb")
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        if not data and size and self._file.tell() < self._size:
+            raise TaskFailed(f"Cannot read file {self._path}: it became shorter while it was read")
+        return data
+
+    def close(self) -> None:
+        self._file.close()
