@@ -231,6 +231,8 @@ class DelimitedReader(LineReader):
         """Well-formed text, read at once; None if polars sees other rows in it."""
         if len(self._dialect.delimiter) != 1 or self._dialect.delimiter == b'"' or not self._names:
             return None
+        if b"\r" in data and (b"\r\n" in data or b"\r" + self._dialect.delimiter in data):
+            return None  # polars takes away a carriage return that ends a cell
         whole = data if rows.end == len(data) else data[: rows.end]
         frame = self._frame(whole)
         if frame is None or frame.height != len(rows.ends):
