@@ -18,13 +18,15 @@ Cases
   compact     the same rows by hour, then a compact task to one day: the figures of the latter
   nycflights  index_parallel by day over --flights, nycflights13 as CSV: POST to SUCCESS, rows a second, ms a segment
   allocate    segmentAllocate actions of one task: actions a second
+  kafka       --messages small JSON messages that lie in a topic of --broker, read by one task that is handed off once
+              all are read: messages a second, from its reading to the end offsets in druid_datasource (--dsn)
   start       from running --start (--start-vs) to isLeader 200; the server must not run yet, and is ended after
   idle        PSS of the processes --pids (--pids-vs) and all their children
 
 `submit` leaves cancelled tasks behind, which a stock Overlord may still give to its workers: run it last.
 `list` wants history: `fill` puts ended tasks into a metadata store, so do that to both.
 A local file has to lie where the servers' workers can read it.
-Needs requests, psycopg for `fill` and --dsn, polars for --format parquet.
+Needs requests, psycopg for `fill` and --dsn, polars for --format parquet, confluent-kafka for kafka.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import streaming
 
 API = "/druid/indexer/v1"
 Figures = dict[str, float]
@@ -518,6 +521,10 @@ def fill(dsn: str, tasks: int) -> None:
     print(f"filled {tasks}")
 
 
+def kafka(server: Overlord, options: argparse.Namespace) -> Figures:
+    return streaming.kafka(server, options.broker, options.messages, options.partitions)
+
+
 # ---------------------------------------------------------------- command line
 
 CASES: dict[str, Callable[[Overlord, argparse.Namespace], Figures]] = {
@@ -529,6 +536,7 @@ CASES: dict[str, Callable[[Overlord, argparse.Namespace], Figures]] = {
     "compact": compact,
     "nycflights": nycflights,
     "allocate": allocate,
+    "kafka": kafka,
     "start": start,
     "idle": idle,
 }
@@ -553,12 +561,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-rollup", dest="rollup", action="store_false")
     parser.add_argument("--data", type=Path, default=Path("bench-data"), help="ingest: folder of generated files")
     parser.add_argument("--flights", type=Path, default=Path("bench-data/nycflights13.csv.gz"), help="nycflights: file")
+    parser.add_argument("--broker", default="127.0.0.1:9092", help="kafka: bootstrap server")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="kafka: in the topic")
+    parser.add_argument("--partitions", type=int, default=1, help="kafka: of the topic")
     parser.add_argument("--start", help="start: command that runs the server until SIGTERM")
     parser.add_argument("--start-vs", help="start: the same of the other one")
     parser.add_argument("--pids", help="idle: processes, comma separated; their children count with them")
     parser.add_argument("--pids-vs", help="idle: the same of the other one")
-    parser.add_argument("--dsn", help="fill, ingest, compact: the metadata store")
-    parser.add_argument("--dsn-vs", help="ingest, compact: the same of the other one")
+    parser.add_argument("--dsn", help="fill, ingest, compact, kafka: the metadata store")
+    parser.add_argument("--dsn-vs", help="ingest, compact, kafka: the same of the other one")
     parser.add_argument("--tasks", type=int, default=100_000, help="fill: rows")
     options = parser.parse_args()
     if "fill" in options.cases:

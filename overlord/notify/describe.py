@@ -37,7 +37,8 @@ def _event(row: Mapping[str, Any], segments: Mapping[str, list[tuple[str, str]]]
     at_ms = round(row["at"].timestamp() * 1000)
     out = {"id": row["id"], "at": format_instant(at_ms), "kind": row["kind"], "event": row["event"]}
     if row["kind"] == "supervisor":
-        return out | {"supervisorId": row["subject"], "type": row["type"], "dataSource": row["datasource"]}
+        out |= {"supervisorId": row["subject"], "type": row["type"], "dataSource": row["datasource"]}
+        return out if row["to_state"] is None else out | {"fromState": row["from_state"], "state": row["to_state"]}
     out |= {
         "taskId": row["subject"],
         "type": row["type"],

@@ -23,7 +23,7 @@ from overlord.schemas.task import TASK, TaskShape, task_kinds
 from overlord.schemas.unbuilt import refuse_unbuilt
 from overlord.tasks import task_types
 
-for _module in ("kafka", "autocompact", "scheduled"):
+for _module in ("kafka", "kafka_task", "autocompact", "scheduled"):
     importlib.import_module(f"overlord.schemas.{_module}")
 
 __all__ = ["load_supervisor", "load_task", "stored_supervisor", "task_from_payload"]

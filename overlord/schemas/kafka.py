@@ -37,6 +37,10 @@ from overlord.schemas.tuning import UNLIMITED, IndexSpec, appendable_kinds
 kafka_tuning_kinds: Kinds = Registry("kafka tuning config")
 auto_scaler_kinds: Kinds = Registry("auto scaler")
 _KAFKA = "org.apache.druid.indexing.kafka.supervisor."
+OF_THE_SUPERVISOR = frozenset(
+    {"workerThreads", "chatRetries", "httpTimeout", "shutdownTimeout", "offsetFetchPeriod"}
+) | {"repartitionTransitionDuration"}
+"""Properties of a tuningConfig that its tasks do not have."""
 _STREAM = "org.apache.druid.indexing.seekablestream.supervisor."
 
 

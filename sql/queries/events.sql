@@ -6,7 +6,8 @@ FROM (SELECT * FROM {ovl_events} WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 LEFT JOIN {ovl_tasks} t ON t.id = e.task_id
 UNION ALL
 SELECT * FROM (
-  SELECT id, at, 'supervisor', event, supervisor_id, NULL::int, NULL, NULL, type, datasources ->> 0, NULL, NULL
+  SELECT id, at, 'supervisor', event, supervisor_id, NULL::int, detail ->> 'from', detail ->> 'to', type,
+    datasources ->> 0, NULL, NULL
   FROM {ovl_supervisor_events} WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 ) s
 ORDER BY id LIMIT %(most)s
@@ -16,7 +17,8 @@ SELECT e.id, e.at, 'task' AS kind, e.event, e.task_id AS subject, e.attempt, e.f
        t.datasource, t.group_id, t.cause
 FROM {ovl_events} e LEFT JOIN {ovl_tasks} t ON t.id = e.task_id WHERE e.id = ANY(%(ids)s::bigint[])
 UNION ALL
-SELECT id, at, 'supervisor', event, supervisor_id, NULL::int, NULL, NULL, type, datasources ->> 0, NULL, NULL
+SELECT id, at, 'supervisor', event, supervisor_id, NULL::int, detail ->> 'from', detail ->> 'to', type,
+  datasources ->> 0, NULL, NULL
 FROM {ovl_supervisor_events} WHERE id = ANY(%(ids)s::bigint[])
 ORDER BY id
 

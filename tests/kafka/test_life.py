@@ -155,6 +155,12 @@ def test_offsets_that_the_topic_has_lost_are_named_until_they_may_be_reset(broke
     until_read(shared, supervisor, {"0": 200})
     handoff(shared, supervisor, 0)
     until_stored(shared, topic, {"0": 200})
+    query = "SELECT event, detail FROM ovl_supervisor_events WHERE supervisor_id = %s ORDER BY id"
+    told = shared.sql(query, supervisor)
+    assert ("unhealthy", {"from": "PENDING", "to": "LOST_CONTACT_WITH_STREAM"}) in told or (
+        "unhealthy",
+        {"from": "PENDING", "to": "UNABLE_TO_CONNECT_TO_STREAM"},
+    ) in told
     end(shared, supervisor)
     assert sorted(column(shared, topic)) == [*range(100), *range(150, 200)]
 
@@ -262,3 +268,23 @@ def test_lag_makes_more_tasks(broker, shared):
     until_stored(shared, topic, {"0": 100, "1": 100})
     end(shared, supervisor)
     assert sorted(column(shared, topic)) == list(range(200))
+
+
+def test_a_task_that_a_client_posts_reads_what_it_is_told(broker, shared):
+    topic = ready(broker)
+    parts = spec(broker, topic)["spec"]
+    numbers = {
+        f"{kind}SequenceNumbers": {"type": kind, "stream": topic, "partitionOffsetMap": {"0": offset}}
+        for kind, offset in (("start", 10), ("end", 60))
+    }
+    io = {
+        "type": "kafka",
+        "baseSequenceName": topic,
+        "consumerProperties": {"bootstrap.servers": broker.address},
+        "inputFormat": {"type": "json"},
+        **numbers,
+    }
+    task = shared.submit({"type": "index_kafka", "dataSchema": parts["dataSchema"], "ioConfig": io})
+    shared.until_state(task, "SUCCESS", timeout_s=120)
+    assert stored(shared, topic) == {"0": 60}
+    assert sorted(column(shared, topic)) == list(range(10, 60))

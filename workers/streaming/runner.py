@@ -280,7 +280,7 @@ class StreamIngestion:
         action = {
             "type": "checkPointDataSourceMetadata",
             "supervisorId": self.supervisor_id,
-            "taskGroupId": self._io["taskGroupId"],
+            "taskGroupId": self._io.get("taskGroupId") or 0,
             "checkpointMetadata": metadata(self._stream_name, sequence.start, "start"),
         }
         self._ctx.log.info("Sequence[%d] is full, asking for a checkpoint", sequence.number)
@@ -373,7 +373,11 @@ class StreamIngestion:
             }
             if not payloads and sequence.start == sequence.end:
                 return 0
-            ours = transaction.publish_stream(payloads, self._lock_type, offsets)
+            if self._io.get("useTransaction") is False:
+                transaction.publish(payloads, self._lock_type)
+                ours = True
+            else:
+                ours = transaction.publish_stream(payloads, self._lock_type, offsets)
         shutil.rmtree(self._ctx.dir / f"sequence-{sequence.number}", ignore_errors=True)
         word = "Published" if ours else "A replica has published"
         self._ctx.log.info("%s [%d] segments up to %s", word, len(segments), sequence.end)

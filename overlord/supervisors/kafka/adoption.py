@@ -94,7 +94,7 @@ def _group(task_id: str, state: str, payload: Mapping[str, Any]) -> Group:
     least, most = (None if each is None else parse_instant(each) for each in times)
     checkpoints = orjson.loads((payload.get("context") or {}).get("checkpoints") or b"{}")
     return Group(
-        id=io["taskGroupId"],
+        id=io.get("taskGroupId") or 0,
         base=io["baseSequenceName"],
         start=start,
         window=(least, most),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from overlord.errors import BadRequest
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.supervisor import SupervisorSpec, SupervisorState
+from overlord.store import events
+from overlord.store.tasks import fence
 from overlord.supervisors.base import Supervisor, supervisor_types
 from overlord.supervisors.kafka.broker import Broker, StreamFault
 from overlord.supervisors.kafka.engine import Engine
@@ -46,6 +48,7 @@ class KafkaSupervisor(Supervisor):
         self._tuning: dict[str, Any] = parts["tuningConfig"]
         self._stopping = threading.Event()
         self._health = Health(suspended=spec.suspended)
+        self._told = self._health.state
         self._broker = Broker(self._io, self._stopping)
         self._records = Records(services.db, spec.datasources[0], self._io["stream"], epoch)
         self._patience_s = duration_ms(self._tuning["shutdownTimeout"]) / 1000
@@ -124,11 +127,13 @@ class KafkaSupervisor(Supervisor):
                 notice = self._notices.get(timeout=max(0.0, due - time.monotonic()))
             except queue.Empty:
                 created = self._guarded(self._run)
+                self._tell_health()
                 due = time.monotonic() + (min(_AFTER_CREATION_S, period_s) if created else period_s)
                 continue
             if notice is None:
                 break
             self._guarded(notice)
+            self._tell_health()
         if self._graceful:
             self._guarded(self._leave)
 
@@ -155,6 +160,21 @@ class KafkaSupervisor(Supervisor):
             _log.log(level, "supervisor[%s]: %s", self.id, error, exc_info=not isinstance(error, StreamFault))
             self._health.bad(error)
             return None
+
+    def _tell_health(self) -> None:
+        """An event when it has become healthy, or has ceased to be."""
+        before, now = self._told, self._health.state
+        if now.healthy == before.healthy or now.detailed == "STOPPING":
+            return
+        try:
+            with self.services.db.transaction() as tx:
+                if fence(tx, self.epoch):
+                    detail = {"from": before.detailed, "to": now.detailed}
+                    events.note_supervisor(tx, self.id, self.spec, "healthy" if now.healthy else "unhealthy", detail)
+        except Exception as error:
+            _log.warning("supervisor[%s] cannot tell that it is %s: %s", self.id, now.detailed, error)
+            return  # after the next run
+        self._told = now
 
     def _leave(self) -> None:
         """The spec has changed or is gone: let all that is read be published."""

@@ -13,12 +13,10 @@ from overlord.model.instant import format_instant
 from overlord.model.kafka import NOT_SET, sequence_numbers
 from overlord.model.period import Period
 from overlord.model.supervisor import SupervisorSpec
+from overlord.schemas.kafka import OF_THE_SUPERVISOR
 from overlord.supervisors.kafka.groups import Group, Offsets
 
 Window = tuple[int | None, int | None]
-_OF_THE_SUPERVISOR = frozenset(
-    {"workerThreads", "chatRetries", "httpTimeout", "shutdownTimeout", "offsetFetchPeriod"}
-) | {"repartitionTransitionDuration"}
 KIND = "index_kafka"
 
 
@@ -37,7 +35,7 @@ def base_name(spec: SupervisorSpec, start: Offsets, window: Window) -> str:
 def task_tuning(spec: SupervisorSpec) -> dict[str, Any]:
     """tuningConfig of a task."""
     given = spec.payload["spec"]["tuningConfig"]
-    kept = {name: value for name, value in given.items() if name not in _OF_THE_SUPERVISOR}
+    kept = {name: value for name, value in given.items() if name not in OF_THE_SUPERVISOR}
     return {**kept, "type": "KafkaTuningConfig"}
 
 
