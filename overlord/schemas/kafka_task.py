@@ -43,7 +43,6 @@ class TaskTuning(KafkaTuning):
         return {name: value for name, value in super().finish(data).items() if name not in OF_THE_SUPERVISOR}
 
 
-
 class TaskIo(Shape):
     """From where to where a task reads."""
 
