@@ -17,7 +17,6 @@ Found = tuple[str, Fault]
 
 _UNBUILT_DIMENSIONS = {
     "spatial": "store the coordinates in two dimensions of type double",
-    "json": "take what is needed out of it by ioConfig.inputFormat.flattenSpec or by transforms with json_value",
 }
 
 
@@ -54,7 +53,7 @@ def _schema(schema: Json, path: str) -> Iterator[Found]:
                 f"{path}dimensionsSpec.dimensions[{place}].type",
                 Fault(
                     f"Dimension [{dimension['name']}] has type [{kind}], which this version cannot build. "
-                    "It builds: [auto, double, float, long, string]",
+                    "It builds: [auto, double, float, json, long, string]",
                     hint=_UNBUILT_DIMENSIONS[kind],
                 ),
             )

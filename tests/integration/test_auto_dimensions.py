@@ -155,3 +155,28 @@ def test_all_fields_beside_the_listed_ones_may_be_strings(tmp_path):
     }  # fmt: skip
     (reader,) = columns(ingest(spec, tmp_path))
     assert {name: reader.columns()[name] for name in reader.dimensions} == {"x": "LONG", "y": "STRING", "z": "STRING"}
+
+
+NESTED = [
+    {"ts": "2024-03-01", "n": 0, "j": {"a": 1, "b": [{"c": "x"}, {"c": None}]}},
+    {"ts": "2024-03-01", "n": 1, "j": [[1, 2], [3]]},
+    {"ts": "2024-03-01", "n": 2, "j": None},
+    {"ts": "2024-03-01", "n": 3, "j": {"a": "text", "t": True}},
+    {"ts": "2024-03-01", "n": 4, "j": 7},
+    {"ts": "2024-03-01", "n": 5, "j": {}},
+]
+
+
+@pytest.mark.parametrize("how", ["json", "auto", "discovered"])
+def test_nested_values_are_stored_whole_and_compacted_whole(tmp_path, how):
+    overlord = FakeOverlord()
+    listed = [AUTO[0]] if how == "discovered" else [AUTO[0], {"type": how, "name": "j"}]
+    spec = without_rollup(task(NESTED, listed, tuning={"maxRowsInMemory": 2}))
+    spec["spec"]["dataSchema"]["dimensionsSpec"]["useSchemaDiscovery"] = how == "discovered"
+    (before,) = columns(ingest(spec, tmp_path / "a", overlord=overlord))
+    made = compact(tmp_path / "b", overlord=overlord, interval="2024-03-01/2024-03-02")
+    (after,) = columns(made)
+    for reader in (before, after):
+        assert reader.columns()["j"] == "COMPLEX<json>"
+        found = {row["n"]: row["j"] for row in reader.rows()}
+        assert found == {row["n"]: row["j"] for row in NESTED}

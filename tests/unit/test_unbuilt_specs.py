@@ -23,8 +23,7 @@ INDEX_SPECS = [
     ({"jsonCompression": "lzf"}, "jsonCompression", "lzf", "lz4"),
 ]
 PARTS = [
-    ({"dimensionsSpec": {"dimensions": ["a", {"type": "json", "name": "j"}]}}, "dimensionsSpec.dimensions[1].type"),
-    ({"dimensionsSpec": {"dimensions": [{"type": "spatial", "name": "s"}]}}, "dimensionsSpec.dimensions[0].type"),
+    ({"dimensionsSpec": {"dimensions": ["a", {"type": "spatial", "name": "s"}]}}, "dimensionsSpec.dimensions[1].type"),
     (
         {"dimensionsSpec": {"dimensions": ["a"], "spatialDimensions": [{"dimName": "s", "dims": ["x", "y"]}]}},
         "dimensionsSpec.dimensions[1].type",

@@ -29,6 +29,7 @@ Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 
 _SCALARS = ("STRING", "LONG", "DOUBLE")
+JSON_TYPE = "COMPLEX<json>"
 CASTS = frozenset(_SCALARS) | {f"ARRAY<{name}>" for name in _SCALARS}
 _SIGN = 1 << 63
 _EXACT = 2**53
@@ -59,6 +60,8 @@ def _within_long(value: Any) -> Any:
     """Whole numbers beyond 64 bits are doubles."""
     if isinstance(value, list):
         return [_within_long(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _within_long(item) for name, item in value.items()}
     return float(value) if type(value) is int and not -_SIGN <= value < _SIGN else value
 
 

@@ -226,9 +226,7 @@ def write_string(
     if compressed:
         write_ids(entry, column, dictionary.count, codec)
     else:
-        width = id_width(dictionary.count)
-        raw = _big_endian(column, width)
-        entry.write(struct.pack(">BBi", 0, width, len(raw)) + raw)
+        write_raw_ids(entry, column, dictionary.count)
     if bitmap_index:
         write_index(entry, *roaring.group_rows(column, dictionary.count))
 
@@ -296,6 +294,13 @@ def write_ids(entry: Entry, ids: npt.NDArray[Any], count: int, codec: Codec) -> 
     if width == 3:
         chunks = (np.ascontiguousarray(chunk[:, :3]) for chunk in chunks)
     _write_blocks(entry, chunks, len(ids), per_block, codec)
+
+
+def write_raw_ids(entry: Entry, ids: npt.NDArray[Any], count: int) -> None:
+    """Uncompressed ids."""
+    width = id_width(count)
+    raw = _big_endian(ids, width)
+    entry.write(struct.pack(">BBi", 0, width, len(raw)) + raw)
 
 
 def _big_endian(ids: npt.NDArray[Any], width: int) -> bytes:

@@ -1,4 +1,10 @@
-"""Writing columns in Druid's nested common format: of one scalar type, of arrays, or of mixed types; see `nested`."""
+"""Writing columns in Druid's nested common format: of one scalar type, arrays, mixed types, or JSON; see `nested`.
+
+A JSON column has a column of its own for each path at which its values have a scalar or an array of such::
+
+    u8 version, i32 flags | dictionary of global ids | LE i32 bytes of longs, LE i32 bytes of doubles | longs | doubles
+    | ids | bitmaps | for arrays of one type: dictionary of their elements, bitmaps
+"""
 
 from __future__ import annotations
 
@@ -13,10 +19,23 @@ import numpy.typing as npt
 import orjson
 
 from workers.segment import front_coded, roaring
+from workers.segment.compress import BLOCK_BYTES, UNCOMPRESSED
+from workers.segment.errors import SegmentError
 from workers.segment.front_coded import FrontCoding
+from workers.segment.generic_indexed import LIMIT, pack
 from workers.segment.smoosh import Entry, SmooshWriter
-from workers.segment.write_columns import Codec, gather_ids, write_dictionary, write_ids, write_index, write_numbers
+from workers.segment.write_columns import (
+    Codec,
+    gather_ids,
+    id_width,
+    write_dictionary,
+    write_ids,
+    write_index,
+    write_numbers,
+    write_raw_ids,
+)
 
+JSON_TYPE = "COMPLEX<json>"
 ARRAYS = FrontCoding(bucket_size=4, version=0)
 _NULL_FIRST, _SORTED = 1, 2
 _DTYPES = {"LONG": "<i8", "DOUBLE": "<f8"}
@@ -68,11 +87,84 @@ class AutoColumn:
         return 1 + len(self.strings) + len(self.longs) + len(self.doubles) + len(self.arrays)
 
 
-def write_auto(smoosh: SmooshWriter, column: AutoColumn, rows: int, codec: Codec, coding: FrontCoding | None) -> None:
-    """All entries of a column; `codec` compresses ids and numbers where those are compressed at all."""
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """What the values of a JSON column have at one path.
+
+    Attributes
+    ----------
+    path : str
+        Such as `$.a[0]`.
+    types : int
+        Druid's bits.
+    single : str or None
+        The type, if all are of one.
+    codes, ids : arrays
+        Those distinct values of the column that have something there, and its global id.
+    """
+
+    path: str
+    types: int
+    single: str | None
+    codes: Array
+    ids: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonColumn:
+    """A column of JSON values.
+
+    Attributes
+    ----------
+    name, has_nulls, strings, longs, doubles, arrays
+        As in `AutoColumn`; of what is found at all paths.
+    raws : sequence of bytes
+        The distinct values as SMILE; the first one is empty where there are nulls.
+    fields : sequence of Field
+        By path.
+    codes : callable
+        Gives the rows' places among `raws`.
+    """
+
+    name: str
+    has_nulls: bool
+    strings: Sequence[bytes] = ()
+    longs: Array
+    doubles: Array
+    arrays: Sequence[tuple[int, ...]] = ()
+    raws: Sequence[bytes]
+    fields: Sequence[Field]
+    codes: Callable[[], Iterator[Array]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codecs:
+    """How the parts of these columns are compressed.
+
+    Attributes
+    ----------
+    ids : Codec
+        Of ids and numbers, where those are compressed at all.
+    raw : Codec
+        Of the values of JSON columns.
+    strings : FrontCoding or None
+        Of the dictionary of strings.
+    """
+
+    ids: Codec
+    raw: Codec
+    strings: FrontCoding | None
+
+
+def write_auto(smoosh: SmooshWriter, column: AutoColumn | JsonColumn, rows: int, codecs: Codecs) -> None:
+    """All entries of a column."""
+    part = _Parts(smoosh, column.name)
+    codec, coding = codecs.ids, codecs.strings
     with smoosh.entry(column.name) as entry:
         _write_head(entry, column)
-    part = _Parts(smoosh, column.name)
+    if isinstance(column, JsonColumn):
+        _write_json(part, column, rows, codecs)
+        return
     ids = gather_ids(column.ids(), column.count, rows)
     if column.is_scalar:
         _write_scalar(part, column, ids, codec, coding)
@@ -89,17 +181,18 @@ class _Parts:
         return self._smoosh.entry(f"{self._name}.__{part}")
 
 
-def _write_head(entry: Entry, column: AutoColumn) -> None:
+def _write_head(entry: Entry, column: AutoColumn | JsonColumn) -> None:
+    auto = column if isinstance(column, AutoColumn) else None
     descriptor = {
         "valueType": "COMPLEX",
         "hasMultipleValues": False,
         "parts": [
             {
                 "type": "nestedCommonFormat",
-                "logicalType": column.logical,
+                "logicalType": JSON_TYPE if auto is None else auto.logical,
                 "hasNulls": column.has_nulls,
-                "isVariantType": column.types is not None,
-                "enforceLogicalType": column.enforced,
+                "isVariantType": auto is not None and auto.types is not None,
+                "enforceLogicalType": auto is not None and auto.enforced,
                 "byteOrder": "LITTLE_ENDIAN",
                 "bitmapSerdeFactory": {"type": "roaring"},
             }
@@ -108,7 +201,10 @@ def _write_head(entry: Entry, column: AutoColumn) -> None:
     text = orjson.dumps(descriptor)
     name = column.name.encode()
     entry.write(struct.pack(">i", len(text)) + text + b"\0" + front_coded.number(len(name)) + name)
-    if column.types is not None:
+    if isinstance(column, JsonColumn):
+        paths = [field.path.encode() for field in column.fields]
+        entry.write(pack(paths, is_sorted=True) + bytes(field.types for field in column.fields))
+    elif column.types is not None:
         entry.write(bytes((column.types,)))
 
 
@@ -132,7 +228,7 @@ def _write_scalar(part: _Parts, column: AutoColumn, ids: Array, codec: Codec, co
         write_index(entry, *roaring.group_rows(ids, column.count))
 
 
-def _write_variant(part: _Parts, column: AutoColumn, ids: Array, codec: Codec, coding: FrontCoding | None) -> None:
+def _write_dictionaries(part: _Parts, column: AutoColumn | JsonColumn, coding: FrontCoding | None) -> None:
     with part("stringDictionary") as entry:
         write_dictionary(entry, [None, *column.strings], coding)
     with part("longDictionary") as entry:
@@ -141,7 +237,11 @@ def _write_variant(part: _Parts, column: AutoColumn, ids: Array, codec: Codec, c
         entry.write(_fixed(column.doubles, "<f8", _SORTED))
     with part("arrayDictionary") as entry:
         entry.write(_arrays(column.arrays))
-    elements, rows, starts = _elements(column, ids)
+
+
+def _write_variant(part: _Parts, column: AutoColumn, ids: Array, codec: Codec, coding: FrontCoding | None) -> None:
+    _write_dictionaries(part, column, coding)
+    elements, rows, starts = _elements(column.arrays, column.count - len(column.arrays), ids)
     with part("arrayElementDictionary") as entry:
         entry.write(_fixed(elements, "<i4", _SORTED))
     with part("encodedColumn") as entry:
@@ -178,10 +278,11 @@ def _ids(ids: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(ids)}i", *ids)
 
 
-def _elements(column: AutoColumn, ids: Array) -> tuple[Array, npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """The ids that occur in arrays, and the rows of each, as `roaring.group_rows` gives them."""
-    first = column.count - len(column.arrays)
-    distinct = [sorted(set(array)) for array in column.arrays]
+def _elements(
+    arrays: Sequence[tuple[int, ...]], first: int, ids: Array
+) -> tuple[Array, npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """The ids that occur in arrays, whose own ids begin with `first`, and the rows of each, as `group_rows` does."""
+    distinct = [sorted(set(array)) for array in arrays]
     sizes = np.array([len(array) for array in distinct], np.int64)
     flat = np.array([element for array in distinct for element in array], np.uint64)
     ends = np.cumsum(sizes)
@@ -196,4 +297,77 @@ def _elements(column: AutoColumn, ids: Array) -> tuple[Array, npt.NDArray[np.uin
     return elements, keys.astype(np.uint32), np.append(begins, len(keys)).astype(np.int64)
 
 
-__all__ = ["AutoColumn", "write_auto"]
+def _write_json(part: _Parts, column: JsonColumn, rows: int, codecs: Codecs) -> None:
+    _write_dictionaries(part, column, codecs.strings)
+    codes = gather_ids(column.codes(), len(column.raws), rows)
+    sizes = np.array([len(raw) for raw in column.raws], np.int64)
+    with part("raw_offsets") as entry:
+        _write_blobs(entry, iter([np.cumsum(sizes[codes]).astype("<i8").tobytes()]), codecs.raw)
+    with part("raw_compressed") as entry:
+        _write_blobs(entry, (column.raws[code] for code in codes.tolist()), codecs.raw)
+    with part("raw") as entry:
+        entry.write(struct.pack(">Bi", 1, rows))
+    if column.has_nulls:
+        with part("nullIndex") as entry:
+            bitmap = roaring.serialize(np.flatnonzero(codes == 0).astype(np.uint32))
+            entry.write(struct.pack(">i", len(bitmap)) + bitmap)
+    for number, field in enumerate(column.fields):
+        with part(f"field_{number}") as entry:
+            _write_field(entry, column, field, codes, codecs.ids)
+
+
+def _write_blobs(entry: Entry, blobs: Iterator[bytes], codec: Codec) -> None:
+    """Bytes one after the other, in blocks."""
+    packed: list[bytes] = []
+    held = bytearray()
+    for blob in blobs:
+        held += blob
+        while len(held) >= BLOCK_BYTES:
+            packed.append(bytes(codec.compress(bytes(held[:BLOCK_BYTES]))))
+            del held[:BLOCK_BYTES]
+    if held:
+        packed.append(bytes(codec.compress(bytes(held))))
+    ends = np.cumsum([len(block) for block in packed], dtype=np.int64)
+    if len(ends) and int(ends[-1]) > LIMIT:
+        raise SegmentError(f"its values take {int(ends[-1])} bytes, which is over 2 GiB")
+    entry.write(struct.pack(">BBii", 1, codec.id, BLOCK_BYTES, len(packed)) + ends.astype("<i4").tobytes())
+    for block in packed:
+        entry.write(block)
+
+
+def _write_field(entry: Entry, column: JsonColumn, field: Field, codes: Array, codec: Codec) -> None:
+    at_code = np.zeros(len(column.raws), np.int64)
+    at_code[field.codes] = field.ids
+    used, ids = np.unique(at_code[codes], return_inverse=True)
+    compressed = codec.id != UNCOMPRESSED
+    entry.write(struct.pack(">Bi", 2 if compressed else 0, 0) + _fixed(used, "<i4", _SORTED))
+    at = entry.skip(8)
+    first_long = 1 + len(column.strings)
+    first_double = first_long + len(column.longs)
+    lengths = [0, 0]
+    if field.single in _DTYPES:
+        is_long = field.single == "LONG"
+        values, first = (column.longs, first_long) if is_long else (column.doubles, first_double)
+        dtype = np.dtype(_DTYPES[field.single])
+        of_used = np.zeros(len(used), dtype)
+        of_used[used > 0] = values[used[used > 0] - first]
+        begin = len(entry)
+        write_numbers(entry, iter([of_used[ids]]), len(ids), dtype.itemsize, codec)
+        lengths[0 if is_long else 1] = len(entry) - begin
+    entry.fill(at, struct.pack("<ii", *lengths))
+    highest = int(used[-1])  # the width is that of global ids
+    local: Array = np.asarray(ids, {1: "<u1", 2: "<u2"}.get(id_width(highest), "<u4"))
+    if compressed:
+        write_ids(entry, local, highest, codec)
+    else:
+        write_raw_ids(entry, local, highest)
+    write_index(entry, *roaring.group_rows(local, len(used)))
+    if field.single is not None and field.single.startswith("ARRAY"):
+        first_array = first_double + len(column.doubles)
+        elements, rows, starts = _elements(column.arrays, first_array, at_code[codes])
+        if len(elements):
+            entry.write(_fixed(elements, "<i4", _SORTED))
+            write_index(entry, rows, starts)
+
+
+__all__ = ["AutoColumn", "Codecs", "Field", "JsonColumn", "write_auto"]

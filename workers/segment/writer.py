@@ -31,7 +31,7 @@ from workers.segment.front_coded import FrontCoding
 from workers.segment.smoosh import CHUNK_LIMIT, Aside, Entry, SmooshWriter
 from workers.segment.utf16 import sort_key
 from workers.segment.write_complex import CellChunk, PairChunk, write_cells, write_pairs
-from workers.segment.write_nested import AutoColumn, write_auto
+from workers.segment.write_nested import AutoColumn, Codecs, JsonColumn, write_auto
 
 TIME = "__time"
 VERSION = b"\0\0\0\x09"
@@ -61,6 +61,8 @@ class IndexSpec:
         Of the ids of string columns: "lz4", "zstd" or "uncompressed".
     metric_compression : str
         Of all numbers, `__time` and numeric dimensions too: "lz4", "zstd", "uncompressed" or "none".
+    json_compression : str
+        Of the values of JSON columns: "lz4", "zstd" or "uncompressed".
     front_coding : FrontCoding or None
         Of the dictionaries of strings; None writes every value whole.
     lz4_level : int
@@ -71,6 +73,7 @@ class IndexSpec:
     bitmap: str = "roaring"
     dimension_compression: str = "lz4"
     metric_compression: str = "lz4"
+    json_compression: str = "lz4"
     front_coding: FrontCoding | None = None
     lz4_level: int = 0
 
@@ -90,6 +93,7 @@ class IndexSpec:
             bitmap=(json.get("bitmap") or {}).get("type") or "roaring",
             dimension_compression=json.get("dimensionCompression") or "lz4",
             metric_compression=json.get("metricCompression") or "lz4",
+            json_compression=json.get("jsonCompression") or "lz4",
             front_coding=_front_coding(json.get("stringDictionaryEncoding")),
             lz4_level=lz4_level,
         )
@@ -264,6 +268,7 @@ Column = (
     | CellsColumn
     | PairColumn
     | AutoColumn
+    | JsonColumn
 )
 
 
@@ -400,11 +405,13 @@ class _Encoder:
         self._ids = _codec(index.dimension_compression, index.lz4_level)
         self._numbers = _codec(index.metric_compression, index.lz4_level)
         self._pairs = compress.compressor(compress.LZ4, index.lz4_level)  # whatever the rest is packed with
+        raw = _codec(index.json_compression, index.lz4_level)
+        self._nested = Codecs(ids=self._ids, raw=raw, strings=index.front_coding)
         ordering = spec.metadata.get("ordering") or [{"columnName": TIME}]
         self._by_time = ordering[0].get("columnName") == TIME
 
     def aside(self, column: Column, directory: Path) -> Aside | None:
-        if isinstance(column, AutoColumn):  # it has several entries
+        if isinstance(column, AutoColumn | JsonColumn):  # it has several entries
             return None
         with _naming_column(directory, column):
             entry = Aside(directory)
@@ -412,9 +419,9 @@ class _Encoder:
             return entry
 
     def write(self, smoosh: SmooshWriter, column: Column, directory: Path, aside: Aside | None) -> None:
-        if isinstance(column, AutoColumn):
+        if isinstance(column, AutoColumn | JsonColumn):
             with _naming_column(directory, column):
-                write_auto(smoosh, column, self._rows, self._ids, self._coding)
+                write_auto(smoosh, column, self._rows, self._nested)
             return
         with _naming_column(directory, column), smoosh.entry(column.name) as entry:
             if aside is None:

@@ -77,7 +77,9 @@ class StreamIngestion:
         self._granularity = Granularity.parse(granularity.get("segmentGranularity") or "DAY")
         self._lock_type = lock_type(ctx.context, append=True)
         self._transform = Transform(payload["dataSchema"])
-        self._records = Records(self._io.get("inputFormat"), self._transform.inputs)
+        self._records = Records(
+            self._io.get("inputFormat"), self._transform.inputs, all_fields=self._transform.schema.finds_types
+        )
         self._window = _window(self._io)
         self._limits = Limits.of(self._tuning, ctx.memory_bytes)
         self._per_segment = self._tuning.get("maxRowsPerSegment") or 5_000_000

@@ -177,7 +177,7 @@ def test_discovered_dimensions_come_in_order_of_appearance() -> None:
     assert source.transform.dimensions == ("as_", "ad", "aarr", "asarr", "avar", "j")
 
 
-@pytest.mark.parametrize("name", sorted({"json_auto", "sketches"}))
+@pytest.mark.parametrize("name", sorted({"sketches"}))
 def test_what_is_not_done_yet_says_so(name: str) -> None:
     with pytest.raises(TaskFailed, match=r"not supported|not built"):
         Input(task_of(name)["spec"], {})

@@ -21,29 +21,27 @@ from workers.segment.write_nested import AutoColumn
 
 Ints = npt.NDArray[Any]
 
-_BITS = {"STRING": 1, "LONG": 4, "DOUBLE": 8, "ARRAY<STRING>": 16, "ARRAY<LONG>": 32, "ARRAY<DOUBLE>": 64}
+BITS = {"STRING": 1, "LONG": 4, "DOUBLE": 8, "ARRAY<STRING>": 16, "ARRAY<LONG>": 32, "ARRAY<DOUBLE>": 64}
 
 
 def auto_column(
-    name: str, texts: Sequence[bytes | None], codes: Callable[[], Iterator[Ints]], kind: str | None
+    name: str, found: structured.Values, codes: Callable[[], Iterator[Ints]], *, has_nulls: bool, kind: str | None
 ) -> AutoColumn:
     """The column of some rows.
 
     Parameters
     ----------
     name : str
-    texts : sequence of bytes or None
-        The distinct values as `workers.ingest.structured` has them, in order; None first, if there are nulls.
+    found : Values
+        The distinct values, none of them nested.
     codes : callable
-        Gives the rows' places among `texts`.
+        Gives the rows' places among them, of which the first is null if there are nulls.
     kind : str or None
         The type that the spec gives the column.
     """
-    has_nulls = len(texts) > 0 and texts[0] is None
-    found = structured.values_of([text for text in texts[has_nulls:] if text is not None])
-    others = [_typed(value) for value in found.others]
-    logical, types = (kind, None) if kind is not None else _type_of(found, others)
-    dictionary = _Dictionary(found, others, zero=kind if has_nulls else None)
+    others = [typed(value) for value in found.others]
+    logical, types = (kind, None) if kind is not None else type_of(found, others)
+    dictionary = Dictionary(found, others, zero=kind if has_nulls else None)
     ids = np.concatenate([np.zeros(int(has_nulls), np.int64), dictionary.ids])
     return AutoColumn(
         name=name,
@@ -59,10 +57,12 @@ def auto_column(
     )
 
 
-def _typed(value: Any) -> Any:
+def typed(value: Any) -> Any:
     """A boolean is a long; the items of a list are of one type, the least that holds them all."""
-    if not isinstance(value, list):
+    if isinstance(value, bool):
         return int(value)
+    if not isinstance(value, list):
+        return value
     kinds = {_kind(item) for item in value if item is not None}
     if "STRING" in kinds:
         return [None if item is None else _text(item) for item in value]
@@ -84,7 +84,7 @@ def _kind(value: Any) -> str:
     return "STRING" if isinstance(value, str) else "DOUBLE" if isinstance(value, float) else "LONG"
 
 
-def _type_of(found: structured.Values, others: Sequence[Any]) -> tuple[str, int | None]:
+def type_of(found: structured.Values, others: Sequence[Any]) -> tuple[str, int | None]:
     """The logical type, and Druid's bits of the types there where they are several."""
     kinds = {_kind(value) for value in others}
     if found.strings:
@@ -102,7 +102,7 @@ def _type_of(found: structured.Values, others: Sequence[Any]) -> tuple[str, int 
     if has_arrays and kinds == {least}:
         kinds.add(f"ARRAY<{least}>")
     logical = f"ARRAY<{least}>" if has_arrays else least
-    return logical, None if len(kinds) == 1 else sum(_BITS[kind] for kind in kinds)
+    return logical, None if len(kinds) == 1 else sum(BITS[kind] for kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class _Places:
         return self.doubles[_double_key(item)] if isinstance(item, float) else self.longs[item]
 
 
-class _Dictionary:
+class Dictionary:
     """All values apart, and the global id of each: 0 is null, then come strings, longs, doubles and arrays.
 
     Parameters
@@ -134,9 +134,10 @@ class _Dictionary:
 
     def __init__(self, found: structured.Values, others: Sequence[Any], *, zero: str | None) -> None:
         lists = [value for value in others if isinstance(value, list)]
-        items = [item for value in lists for item in value if item is not None]
+        items = [item for value in others for item in (value if isinstance(value, list) else [value])]
+        items = [item for item in items if item is not None]
         texts = {item.encode() for item in items if isinstance(item, str)}
-        whole = [item for item in [*others, *items] if type(item) is int]
+        whole = [item for item in items if type(item) is int]
         double_keys = to_keys(found.doubles[~found.is_long], "DOUBLE")
         more_keys = [_double_key(item) for item in items if isinstance(item, float)]
         whole += [0] * (zero == "LONG")

@@ -17,15 +17,17 @@ from overlord.model.shard_spec import ShardSpec, numbered
 from workers.ingest.building import lists
 from workers.ingest.building.autos import auto_column
 from workers.ingest.building.columns import Autos, Dimension, Lists, Numbers, Strings, from_keys
+from workers.ingest.building.json_columns import is_nested, json_column
 from workers.ingest.building.run import Run
 from workers.ingest.building.schema import BuildSchema
 from workers.ingest.building.store import BLOCK_ROWS, Column, blocks
 from workers.ingest.building.tables import MemoryTable, PlainTable, Table
 from workers.ingest.rollup import Aggregator, Complex, State
 from workers.ingest.rollup.first_last import NumberPair
+from workers.ingest.structured import values_of
 from workers.segment import writer
 from workers.segment.write_complex import CellChunk, PairChunk
-from workers.segment.write_nested import AutoColumn
+from workers.segment.write_nested import AutoColumn, JsonColumn
 
 FEW_VALUES = 4096
 MANY_ROWS = 200_000
@@ -185,13 +187,21 @@ def _dimension(name: str, column: Dimension | None, start: int, stop: int, index
     return _lists(name, column, start, stop, indexed)
 
 
-def _auto(name: str, column: Autos, start: int, stop: int, kind: str | None) -> AutoColumn:
+def _auto(name: str, column: Autos, start: int, stop: int, kind: str | None) -> AutoColumn | JsonColumn:
     used = Used.by(column.codes, column.table, start, stop)
     texts = used.dictionary
     if isinstance(texts, pl.Series):
         texts = texts.cast(pl.Binary).to_list()
+    known = [text for text in texts if text is not None]
+    found = values_of(known)
     codes = column.codes
-    return auto_column(name, list(texts), lambda: (used.renumber(piece) for piece in blocks(codes, start, stop)), kind)
+
+    def places() -> Iterator[Ints]:
+        return (used.renumber(piece) for piece in blocks(codes, start, stop))
+
+    if any(map(is_nested, found.others)):
+        return json_column(name, found, places, has_nulls=len(known) < len(used))
+    return auto_column(name, found, places, has_nulls=len(known) < len(used), kind=kind)
 
 
 def _numbers(name: str, column: Numbers, start: int, stop: int) -> writer.Column:

@@ -72,7 +72,7 @@ class BuildSchema:
             rollup=granularity.get("rollup", True) is not False,
             timestamp_spec=data["timestampSpec"],
             dtypes={d["name"]: _dtype(d) for d in named if d["name"] != "__time"},
-            casts={d["name"]: cast_of(d.get("castToType")) for d in named if d.get("type") == "auto"},
+            casts={d["name"]: cast_of(d.get("castToType")) for d in named if d.get("type") in ("auto", "json")},
             finds_types=bool(dimensions.get("useSchemaDiscovery")),
             unindexed=frozenset(d["name"] for d in named if d.get("createBitmapIndex") is False),
             store_empty=context.get("storeEmptyColumns", True) is not False,

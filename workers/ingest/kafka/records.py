@@ -45,6 +45,11 @@ class Values:
             self._form.by_lines = True
             self._json = self._form.reader(wanted)
 
+    def see_all_fields(self) -> None:
+        """Let discovery find objects, and fields that are null."""
+        if isinstance(self._form, JsonFormat):
+            self._form.nested = self._form.keep_nulls = True
+
     def read(self, values: Sequence[bytes], name: str) -> Iterator[RawChunk]:
         """Rows of messages; `line` is the number of a row's message, from 1."""
         if not values:
@@ -126,14 +131,18 @@ class Records:
     json : mapping
         The task's inputFormat.
     wanted : collection of str, optional
+    all_fields : bool
+        Whether discovery finds objects and nulls too.
     """
 
-    def __init__(self, json: Any, wanted: Collection[str] | None) -> None:
+    def __init__(self, json: Any, wanted: Collection[str] | None, *, all_fields: bool = False) -> None:
         self._meta: Metadata | None = None
         if isinstance(json, Mapping) and json.get("type") == "kafka":
             self._meta = Metadata(json, wanted)
             json = json.get("valueFormat")
         self._values = Values(json, wanted)
+        if all_fields:
+            self._values.see_all_fields()
 
     def chunks(self, messages: Messages, name: str) -> Iterator[RawChunk]:
         """Rows of messages. Those without a value are thrown away, as Druid does."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from overlord.errors import TaskFailed
 from workers.ingest import structured
 from workers.ingest.expressions.values import ExpressionError, bind, cast
 from workers.ingest.transform.numbers import Typed
@@ -17,13 +16,7 @@ _KINDS: dict[Any, str] = {pl.Int64: "LONG", pl.Float64: "DOUBLE"}
 
 
 def auto_column(name: str, raw: pl.Series | None, rows: int, kind: str | None) -> Typed:
-    """A String column of texts; `kind` is the type that values are made to have, if any.
-
-    Raises
-    ------
-    TaskFailed
-        A value is an object, or a list of lists or objects.
-    """
+    """A String column of texts; `kind` is the type that values are made to have, if any."""
     if raw is None or raw.dtype == pl.Null:
         return Typed(values=pl.Series(name, [None], dtype=pl.String).new_from_index(0, rows))
     if kind is not None:
@@ -38,7 +31,7 @@ def _texts(name: str, raw: pl.Series) -> pl.Series:
         return _numbers(raw, raw.fill_null(0).to_numpy(), structured.longs)
     if raw.dtype == pl.Float64:
         return _numbers(raw, raw.fill_null(0.0).to_numpy(), structured.doubles)
-    return _each(name, _python(raw))
+    return _each(_python(raw))
 
 
 def _strings(raw: pl.Series) -> pl.Series:
@@ -59,7 +52,7 @@ def _python(raw: pl.Series) -> list[Any]:
     return values
 
 
-def _each(name: str, values: Iterable[Any]) -> pl.Series:
+def _each(values: Iterable[Any]) -> pl.Series:
     known: dict[Any, str] = {}
     texts: list[str | None] = []
     for value in values:
@@ -68,26 +61,9 @@ def _each(name: str, values: Iterable[Any]) -> pl.Series:
             continue
         key = (type(value), repr(value)) if isinstance(value, float | list | dict) else (type(value), value)
         if key not in known:
-            if _nested(value):
-                raise _unbuilt(name)
             known[key] = structured.text(value)
         texts.append(known[key])
     return pl.Series(texts, dtype=pl.String)
-
-
-def _nested(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(isinstance(item, list | dict) for item in value)
-    return isinstance(value, dict)
-
-
-def _unbuilt(name: str) -> TaskFailed:
-    return TaskFailed(
-        f"Column [{name}] holds nested values, and columns of type COMPLEX<json> are not built by this version",
-        where="spec.dataSchema.dimensionsSpec",
-        hint=f"take what is needed out of [{name}] with flattenSpec or json_value, give it castToType STRING, "
-        "or name it in dimensionExclusions",
-    )
 
 
 def _casted(name: str, raw: pl.Series, kind: str) -> Typed:

@@ -17,7 +17,7 @@ from workers.ingest.transform.transforms import TransformSpec
 TIME = "__time"
 
 _NUMBERS: dict[str, type[Reader]] = {"long": LongDimension, "double": DoubleDimension, "float": FloatDimension}
-_LATER = ("json", "spatial")
+_LATER = ("spatial",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +124,12 @@ def _dimension(entry: Any) -> Dimension:
     name, kind = entry["name"], entry.get("type") or "string"
     if kind in _NUMBERS:
         return Dimension(name=name, reader=_NUMBERS[kind](name, name))
-    if kind == "auto":
+    if kind in ("auto", "json"):
         return Dimension(name=name, auto=True, cast=cast_of(entry.get("castToType")))
     if kind in _LATER:
-        raise TaskFailed(f"Dimension {name!r}: type {kind} is not built. Built: auto, double, float, long, string")
+        raise TaskFailed(
+            f"Dimension {name!r}: type {kind} is not built. Built: auto, double, float, json, long, string"
+        )
     handling = str(entry.get("multiValueHandling") or SORTED_ARRAY).upper()
     if handling not in HANDLINGS:
         raise TaskFailed(f"Dimension {name!r}: unknown multiValueHandling {handling!r}. Known: {', '.join(HANDLINGS)}")
