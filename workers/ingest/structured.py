@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,16 @@ def _digits(values: Doubles) -> list[str]:
     return [digits[at : at + 16] for at in range(0, len(digits), 16)]
 
 
+class Others:
+    """See `Values`."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+
+    def __iter__(self) -> Iterator[Any]:
+        return (json.loads(text[_HEAD:]) for text in self._texts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Values:
     """Values again, in the order of their texts.
@@ -101,15 +111,15 @@ class Values:
     is_long : ndarray of bool
     longs : ndarray
         The longs among them, 0 for doubles.
-    others : list
-        Booleans, lists and objects.
+    others : iterable
+        Booleans, lists and objects, made each time they are gone through: together they may take much memory.
     """
 
     strings: list[bytes]
     doubles: Doubles
     is_long: npt.NDArray[np.bool_]
     longs: Longs
-    others: list[Any]
+    others: Others
 
     def to_list(self) -> list[Any]:
         """All of them as Python values."""
@@ -120,6 +130,11 @@ class Values:
             )
         ]
         return [*(value.decode() for value in self.strings), *numbers, *self.others]
+
+    def __iter__(self) -> Iterator[Any]:
+        plain = replace(self, others=Others([]))
+        yield from plain.to_list()
+        yield from self.others
 
 
 def values_of(texts: Sequence[bytes]) -> Values:
@@ -145,5 +160,5 @@ def values_of(texts: Sequence[bytes]) -> Values:
         doubles=found,
         is_long=is_long,
         longs=whole,
-        others=[json.loads(value[_HEAD:]) for value in texts[first_other:]],
+        others=Others(texts[first_other:]),
     )

@@ -15,6 +15,7 @@ SHARED_VALUES = 2
 SHARED_LIMIT = 1024
 SHARED_BYTES = 64
 END_OF_STRING = b"\xfc"
+_DOUBLE_SHIFTS = tuple(range(63, -1, -7))
 SIMPLE: dict[int, Any] = {0x20: "", 0x21: None, 0x22: False, 0x23: True}
 
 
@@ -201,7 +202,8 @@ class _Encoder:
             _put_whole(out, value)
         elif isinstance(value, float):
             out.append(0x29)
-            out += _in_sevens(struct.unpack(">Q", struct.pack(">d", value))[0], 10)
+            bits = struct.unpack(">Q", struct.pack(">d", value))[0]
+            out += bytes([bits >> shift & 0x7F for shift in _DOUBLE_SHIFTS])
         elif isinstance(value, list):
             out.append(0xF8)
             for item in value:
@@ -270,7 +272,3 @@ def _vint(number: int) -> bytes:
         low.append(number & 0x7F)
         number >>= 7
     return bytes(reversed(low))
-
-
-def _in_sevens(number: int, count: int) -> bytes:
-    return bytes(number >> 7 * place & 0x7F for place in range(count - 1, -1, -1))
