@@ -1,13 +1,25 @@
 """Values of any type as text: there and back, in Druid's order."""
 
+import json
 import math
 
+import numpy as np
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overlord.model.granularity import Granularity
+from workers.ingest.batch import Batch
+from workers.ingest.building import Buckets, SegmentBuilder
+from workers.ingest.building.columns import Autos, Strings
+from workers.ingest.building.run_file import read_run, write_run
+from workers.ingest.building.store import Scratch
+from workers.ingest.partition.dynamic import DynamicPartitions
 from workers.ingest.structured import text, values_of
 from workers.segment import smile, utf16
 from workers.segment.xxh64 import xxh64
+
+from .test_builder import schema
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 longs = st.integers(-(2**63), 2**63 - 1)
@@ -61,3 +73,32 @@ def test_the_hash_is_xxh64():
         0x44BC2CF5AD770999,
     ]
     assert xxh64(b"", 0x9E3779B1) == 0xAC75FDA2929B17EF
+
+
+def test_a_run_in_a_file_keeps_columns_of_found_types(tmp_path):
+    column = pl.Series("v", [text(value) for value in ["s", 1, 2.5, [1, None], {"a": 1}, True]] + [None])
+    strings = pl.Series("s", [None, "b", "a", "c", "d", "e", "b"])
+    rows = len(column)
+    builder = SegmentBuilder(
+        schema(rollup=False, dimensions=["s", {"type": "auto", "name": "v"}], metrics=[]),
+        Buckets(Granularity.parse("DAY")),
+        DynamicPartitions(),
+        scratch=tmp_path / "scratch",
+    )
+    batch = Batch(
+        columns={"__time": pl.Series("__time", [0] * rows), "s": strings, "v": column},
+        file=np.zeros(rows, np.int32),
+        line=np.arange(1, rows + 1),
+        files=("f",),
+    )
+    builder.add(batch)
+    parted = builder.parted()
+    assert parted is not None
+    header = json.loads(json.dumps(write_run(parted[0], tmp_path / "run")))
+    back = read_run(tmp_path / "run", header, 0, rows, Scratch(tmp_path / "more"))
+    assert {name: type(column) for name, column in back.dimensions.items()} == {"s": Strings, "v": Autos}
+    for name, given_column in (("s", strings), ("v", column)):
+        found = back.dimensions[name]
+        (values,) = found.table.gather(np.arange(1, len(found.table) + 1))
+        got = [None if code == 0 else values[int(code) - 1] for code in found.codes[:]]
+        assert sorted(map(str, got)) == sorted(map(str, given_column.to_list()))
