@@ -159,11 +159,16 @@ def test_sketches_fold_as_druids_do_in_any_order(seed):
     assert all_in_one(Cells.of(cells)) == plain(cells)
 
 
-def test_lists_add_each_of_their_values_and_empty_ones_none():
+def test_lists_add_each_of_their_values_empty_ones_none_and_null_is_no_row():
     lists = pl.Series([["a", "b"], None, [], ["a"], ["b", "a", "b"]], dtype=pl.List(pl.String))
-    ab, _, _, a, bab = cells = HYPER.lift(lists, 5).cells.to_list()
+    state = HYPER.lift(lists, 5)
+    ab, nothing, empty, a, bab = state.cells.to_list()
     assert ab == bab == plain(HYPER.lift(pl.Series(["a", "b"]), 2).cells.to_list())
-    assert [a, cells[1], cells[2]] == [*HYPER.lift(pl.Series(["a"]), 1).cells.to_list(), *[b"\1" + bytes(6)] * 2]
+    assert a == HYPER.lift(pl.Series(["a"]), 1).cells.to_list()[0]
+    assert (nothing, empty) == (b"", b"\1" + bytes(6))
+    assert HYPER.shown(state)[1] is None
+    both = HYPER.fold(state, Groups(np.array([1, 2, 1, 1]), np.array([0, 2])))
+    assert both.cells.to_list() == [empty, b""]
 
 
 def test_a_missing_field_is_an_empty_sketch():
