@@ -5,10 +5,11 @@ Stored specs, configurations and compaction states are read without this: they m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from overlord.model.index_spec import unwritten
+from overlord.model.metric_types import BUILT, INSTALL, NO_LIBRARY, SKETCHES, TAKEN, has_library
 from overlord.schemas.base import Fault
 from overlord.schemas.faults import SpecRefused
 
@@ -57,6 +58,7 @@ def _schema(schema: Json, path: str) -> Iterator[Found]:
                     hint=_UNBUILT_DIMENSIONS[kind],
                 ),
             )
+    yield from _metrics(schema.get("metricsSpec") or (), f"{path}metricsSpec")
     if schema.get("projections"):
         yield (
             f"{path}projections",
@@ -65,6 +67,25 @@ def _schema(schema: Json, path: str) -> Iterator[Found]:
                 hint="leave them out: queries answer the same without",
             ),
         )
+
+
+def _metrics(metrics: Sequence[Json], path: str) -> Iterator[Found]:
+    for place, metric in enumerate(metrics):
+        where, within = f"{path}[{place}]", metric
+        while within.get("type") == "filtered" and isinstance(within.get("aggregator"), Mapping):
+            where, within = f"{where}.aggregator", within["aggregator"]
+        kind, name = within.get("type"), within.get("name") or metric.get("name")
+        if kind not in (*BUILT, *TAKEN):
+            yield (
+                f"{where}.type",
+                Fault(
+                    f"Metric [{name}] has type [{kind}], which this version cannot build. "
+                    f"It builds: [{', '.join(BUILT)}]",
+                    hint="leave it out, or use one of those",
+                ),
+            )
+        elif kind in SKETCHES and not has_library():
+            yield f"{where}.type", Fault(f"Metric [{name}] of type [{kind}]: {NO_LIBRARY}", hint=INSTALL)
 
 
 def _tuning(parts: Json, path: str) -> Iterator[Found]:

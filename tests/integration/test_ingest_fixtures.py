@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from overlord.model.instant import format_instant, parse_instant
+from tests.sketches import content
 from workers.segment.reader import SegmentReader
 
 from .ingesting import FakeOverlord, ingest
@@ -18,7 +19,6 @@ FIXTURES = Path(__file__).parents[1] / "segments" / "fixtures"
 LATER = {  # what a later version builds
     "alt_frontcoded_concise_tablelongs",
     "alt_zstd_lzf",
-    "sketches",
 }
 # Druid sorts rows without a discovered field before those where it is [], though nothing tells them apart later.
 OTHER_ORDER = {"string_discovery"}
@@ -92,6 +92,10 @@ def test_a_fixtures_input_gives_druids_segments(name, tmp_path):
         if name in OTHER_ORDER:
             assert sorted(map(str, rows(path))) == sorted(map(str, rows(index(folder))))
             continue
+        if name == "sketches":  # whose bytes are not one, but have the same in them
+            assert held(path) == held(index(folder))
+            assert SegmentReader(path).metadata == SegmentReader(index(folder)).metadata
+            continue
         assert rows(path) == rows(index(folder))
         if name != "projection":  # ours has none: queries answer the same without
             assert files(path) == files(index(folder))
@@ -100,6 +104,15 @@ def test_a_fixtures_input_gives_druids_segments(name, tmp_path):
 
 def rows(path):
     return list(SegmentReader(path).rows())
+
+
+def held(path):
+    """Rows, and what their sketches hold."""
+    reader = SegmentReader(path)
+    kinds = {name: kind[8:-1] for name, kind in reader.columns().items() if "Sketch" in kind}
+    sketches = {name: [content(kind, cell) for cell in reader.read(name)] for name, kind in kinds.items()}
+    plain = [{name: value for name, value in row.items() if name not in kinds} for row in reader.rows()]
+    return plain, sketches
 
 
 SPILLED = [

@@ -23,6 +23,9 @@ PLAIN = [
     {"type": "stringLast", "name": "end", "fieldName": "s"},
     {"type": "hyperUnique", "name": "distinct", "fieldName": "s"},
     {"type": "hyperUnique", "name": "several", "fieldName": "tags"},
+    {"type": "thetaSketch", "name": "theta", "fieldName": "s", "size": 4096},
+    {"type": "HLLSketchBuild", "name": "hll", "fieldName": "tags"},
+    {"type": "quantilesDoublesSketch", "name": "quantiles", "fieldName": "n"},
 ]
 PASSES = {
     "type": "and",

@@ -8,12 +8,11 @@ import pytest
 from workers.segment.reader import SegmentReader
 
 from .ingesting import FakeOverlord, compact
-from .test_ingest_fixtures import FIXTURES, OTHER_ORDER, index, rows
+from .test_ingest_fixtures import FIXTURES, OTHER_ORDER, held, index, rows
 
-LATER = {  # complex metrics and columns of type auto, which cannot be built yet
+LATER = {  # encodings that are read and not written
     "alt_frontcoded_concise_tablelongs",
     "alt_zstd_lzf",
-    "sketches",
 }
 # Ordered by dimensions that no segment has, or not by those that it found: the next segment's are those it has.
 OTHER_NAMES = {"empty_columns_not_stored", "schema_discovery", "string_discovery"}
@@ -42,7 +41,8 @@ def test_a_compacted_segment_has_the_same_rows(folder, tmp_path):
     assert result.error is None
     (made,) = result.published
     assert made["interval"] == payload["interval"] and made["version"] > payload["version"]
-    ours, theirs = rows(Path(made["loadSpec"]["path"])), rows(index(folder))
+    look = held if folder.parent.name == "sketches" else rows
+    ours, theirs = look(Path(made["loadSpec"]["path"])), look(index(folder))
     if folder.parent.name in OTHER_ORDER:
         ours, theirs = sorted(map(str, ours)), sorted(map(str, theirs))
     assert ours == theirs

@@ -3,12 +3,14 @@
 import orjson
 import pytest
 
+from overlord.model import metric_types
 from overlord.model.index_spec import unwritten
 from overlord.schemas import load_supervisor, load_task, stored_supervisor
 from overlord.schemas.base import load as load_shape
 from overlord.schemas.dimensions import DimensionsSpec
 from overlord.schemas.faults import SpecRefused
 from overlord.settings import Settings
+from workers.ingest.rollup import aggregators
 from workers.segment.errors import SegmentError
 from workers.segment.writer import IndexSpec
 
@@ -22,6 +24,7 @@ INDEX_SPECS = [
     ({"complexMetricCompression": "lz4"}, "complexMetricCompression", "lz4", "leave it out"),
     ({"jsonCompression": "lzf"}, "jsonCompression", "lzf", "lz4"),
 ]
+FILTERED = {"type": "filtered", "filter": {"type": "true"}}
 PARTS = [
     ({"dimensionsSpec": {"dimensions": ["a", {"type": "spatial", "name": "s"}]}}, "dimensionsSpec.dimensions[1].type"),
     (
@@ -29,6 +32,15 @@ PARTS = [
         "dimensionsSpec.dimensions[1].type",
     ),
     ({"projections": [{"name": "p", "type": "aggregate"}]}, "projections"),
+    ({"metricsSpec": [{"type": "count", "name": "c"}, {"type": "variance", "name": "v"}]}, "metricsSpec[1].type"),
+    (
+        {
+            "metricsSpec": [
+                {"type": "filtered", "aggregator": {"type": "bloom", "name": "b"}, "filter": {"type": "true"}}
+            ]
+        },
+        "metricsSpec[0].aggregator.type",
+    ),
 ]
 
 
@@ -96,7 +108,7 @@ def test_an_encoding_that_is_not_written_is_refused_by_name(make, _schema, path,
 
 @pytest.mark.parametrize(("make", "path", "_tuning"), BODIES)
 @pytest.mark.parametrize(("parts", "key"), PARTS)
-def test_dimensions_and_projections_that_are_not_built_are_refused_by_name(make, path, _tuning, parts, key):
+def test_dimensions_metrics_and_projections_that_are_not_built_are_refused_by_name(make, path, _tuning, parts, key):
     if make is autocompact and "spatialDimensions" in parts.get("dimensionsSpec", {}):
         pytest.skip("a compaction config has none")
     error = refusal(make(parts, {}))
@@ -163,3 +175,28 @@ def test_zstd_without_its_package_is_refused_with_the_way_to_get_it(monkeypatch)
     error = refusal(batch("index", {}, {"metricCompression": "zstd"}))
     assert (error.status, error.where) == (400, "spec.tuningConfig.indexSpec.metricCompression")
     assert "overlord[zstd]" in error.hint
+
+
+def test_a_metric_that_is_not_built_is_refused_with_those_that_are():
+    error = refusal(batch("index", {"metricsSpec": [{"type": "momentSketch", "name": "m"}]}, {}))
+    assert "Metric [m] has type [momentSketch]" in error.message
+    assert all(kind in error.message for kind in metric_types.BUILT)
+
+
+def test_what_is_said_to_be_built_is_what_workers_build():
+    assert set(metric_types.BUILT) == {*aggregators.names(), "filtered"}
+
+
+def test_sketches_without_their_package_are_refused_with_the_way_to_get_it(monkeypatch):
+    sketch = {"type": "thetaSketch", "name": "t", "fieldName": "x"}
+    load(batch("index", {"metricsSpec": [sketch]}, {}))
+    monkeypatch.setattr("overlord.model.metric_types.find_spec", lambda _: None)
+    error = refusal(batch("index", {"metricsSpec": [sketch]}, {}))
+    assert (error.status, error.where) == (400, "spec.dataSchema.metricsSpec[0].type")
+    assert "overlord[sketches]" in error.hint and "datasketches" in error.message
+
+
+@pytest.mark.parametrize("kind", metric_types.TAKEN)
+def test_metrics_that_stock_takes_though_no_task_can_build_them_are_taken(kind):
+    fields = {"fields": ["x"]} if kind == "cardinality" else {"fieldName": "x"}
+    load(batch("index", {"metricsSpec": [{"type": kind, "name": "m", **fields}]}, {}))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.ingest.rollup import aggregators, hyper_unique, order_rows
+from workers.ingest.rollup import aggregators, hyper_unique, order_rows, pieces
 from workers.ingest.rollup.hyper_unique import REGISTERS, registers
 from workers.ingest.rollup.murmur128 import murmur3_128
 from workers.ingest.rollup.ordering import Groups
@@ -129,7 +129,7 @@ def test_folding_in_any_cut_gives_the_same_bytes_where_nothing_overflows(data):
 @pytest.mark.parametrize("piece", [1, 700, 1 << 17])
 @pytest.mark.parametrize("seed", range(2))
 def test_overflow_and_offset_are_those_of_druid_row_by_row(seed, piece, monkeypatch):
-    monkeypatch.setattr(hyper_unique, "PIECE_ROWS", piece)
+    monkeypatch.setattr(pieces, "ROWS", piece)
     rng = np.random.default_rng(seed)
     fill = [rng.permutation(REGISTERS) for _ in range(2)]
     register = np.concatenate([*fill, rng.integers(0, REGISTERS, 500)])

@@ -10,6 +10,7 @@ import polars as pl
 
 from overlord.errors import TaskFailed
 from overlord.model.granularity import Granularity
+from overlord.model.metric_types import BUILT
 from workers.ingest.rollup import Aggregator, aggregators
 from workers.ingest.structured import cast_of
 
@@ -132,7 +133,7 @@ def aggregator(metric: Mapping[str, Any]) -> Aggregator:
     if kind not in aggregators:
         raise TaskFailed(
             f"Metric [{metric.get('name')}] has type [{kind}], which this version cannot build. "
-            f"It builds: {', '.join(sorted([*aggregators.names(), 'filtered']))}"
+            f"It builds: [{', '.join(BUILT)}]"
         )
     return aggregators[kind].from_json(metric)
 

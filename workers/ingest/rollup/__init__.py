@@ -8,8 +8,11 @@ rolled up earlier, and rows read back from a spilled run.
 from __future__ import annotations
 
 from workers.ingest.rollup import first_last as first_last
+from workers.ingest.rollup import hll as hll
 from workers.ingest.rollup import hyper_unique as hyper_unique
 from workers.ingest.rollup import numeric as numeric
+from workers.ingest.rollup import quantiles as quantiles
+from workers.ingest.rollup import theta as theta
 from workers.ingest.rollup.base import Aggregator, Complex, aggregators
 from workers.ingest.rollup.ordering import Groups, order_rows, singles
 from workers.ingest.rollup.state import Cells, State

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from workers.ingest.rollup import pieces
 from workers.ingest.rollup.base import Complex, aggregators
 from workers.ingest.rollup.murmur128 import murmur3_128
 from workers.ingest.rollup.ordering import Groups, singles
@@ -30,7 +31,6 @@ REGISTERS, RANGE = 2048, 15
 HEAD, DENSE = 7, 7 + REGISTERS // 2
 EMPTY = b"\1".ljust(HEAD, b"\0")
 DENSE_FROM = 128
-PIECE_ROWS, PIECE_BYTES = 1 << 17, 4 << 20
 SAMPLE = 4096
 """Rows that tell whether it is worth while to look at each distinct text only once."""
 _NEVER = 2**62
@@ -206,27 +206,8 @@ def _bytes_of(sizes: Array, begins: Array, data: Array) -> tuple[Array, Array, A
 
 
 def _folded(cells: Cells, groups: Groups) -> Cells:
-    """One sketch a group. Rows are looked at a few at a time; a group that goes on begins with what it had."""
-    done: list[Cells] = []
-    rows = len(groups.order)
-    step = max(1, min(PIECE_ROWS, PIECE_BYTES * rows // max(1, len(cells.data))))
-    carried: Cells | None = None
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
-        part = cells.take(groups.order[start:stop])
-        first, after = np.searchsorted(groups.starts, (start, stop)).tolist()
-        starts = groups.starts[first:after] - start
-        if carried is not None:
-            part, starts = stack_cells([carried, part]), starts + 1
-        if len(starts) == 0 or starts[0] > 0:
-            starts = np.append(0, starts)
-        folded = _fold_piece(part, Groups(np.arange(len(part)), starts))
-        carried = None
-        if stop < rows and (after == len(groups) or groups.starts[after] > stop):
-            carried = folded.take(slice(len(folded) - 1, None))
-            folded = folded.take(slice(0, len(folded) - 1))
-        done.append(folded)
-    return stack_cells(done) if done else Cells.empty(0)
+    """One sketch a group."""
+    return pieces.folded(cells, groups, _fold_piece)
 
 
 def _fold_piece(cells: Cells, groups: Groups) -> Cells:
@@ -296,14 +277,14 @@ def _one_by_one(sketches: _Sketches, group: Array, hard: Array, special: Array) 
 def _replaced(cells: Cells, others: Mapping[int, bytes]) -> Cells:
     """The cells with some of them replaced."""
     ends, data = memory(cells.ends), memory(cells.data)
-    pieces, sizes, at = [], np.diff(ends, prepend=0), 0
+    parts, sizes, at = [], np.diff(ends, prepend=0), 0
     for row, other in others.items():
         begin = int(ends[row] - sizes[row])
-        pieces += [data[at:begin], np.frombuffer(other, np.uint8)]
+        parts += [data[at:begin], np.frombuffer(other, np.uint8)]
         at = int(ends[row])
     for row, other in others.items():
         sizes[row] = len(other)
-    return Cells(ends=np.cumsum(sizes, dtype=np.int64), data=np.concatenate([*pieces, data[at:]]))
+    return Cells(ends=np.cumsum(sizes, dtype=np.int64), data=np.concatenate([*parts, data[at:]]))
 
 
 @dataclass(kw_only=True)

@@ -5,6 +5,9 @@ sum, min, max               Int64, Float64, Float32
 first, last                 Struct of `lhs` (millis; null where the row does not count) and `rhs`
 hyperUnique                 String; List(String), or Binary, sketches that are ready, where null is a row left
                             out, and one without a value has a list without items, or no bytes
+theta and HLL sketches      String, Int64, Float64 or lists of String; of Binary, the bytes to hash; or Binary, ready
+                            sketches. Null adds nothing
+quantiles sketches          Float64, or Binary, ready sketches
 count                       no input, or Boolean where a filter says which rows count
 filtered                    that of the metric within, null in rows left out
 ==========================  ==========================================================================
@@ -13,6 +16,7 @@ filtered                    that of the metric within, null in rows left out
 from __future__ import annotations
 
 import re
+import struct
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from collections.abc import Mapping
@@ -25,9 +29,17 @@ from overlord.errors import TaskFailed
 from workers.ingest.expressions import Expression, ExpressionError
 from workers.ingest.expressions.values import number
 from workers.ingest.formats.base import column
-from workers.ingest.java import text_of
+from workers.ingest.java import class_of, text_of
 from workers.ingest.transform.filters import Filter, read_filter
-from workers.ingest.transform.numbers import DoubleMetric, FloatMetric, LongMetric, Metric, Typed
+from workers.ingest.transform.numbers import (
+    DoubleDimension,
+    DoubleMetric,
+    FloatMetric,
+    LongMetric,
+    Metric,
+    Typed,
+    as_long,
+)
 from workers.ingest.transform.strings import ARRAY, string_column
 from workers.segment.read_columns import as_lists
 
@@ -35,6 +47,9 @@ TIME = "__time"
 NUMBERS: dict[str, type[Metric]] = {"long": LongMetric, "double": DoubleMetric, "float": FloatMetric}
 _NUMERIC = re.compile("(long|double|float)(Sum|Min|Max)")
 _PAIR = re.compile("(long|double|float|string)(First|Last)")
+
+_ONE_NUMBER = struct.Struct("<4BHxxQ3d")
+_LEAST_K = 2
 
 Fields = Mapping[str, pl.Series]
 
@@ -112,7 +127,7 @@ class Filtered(MetricInput):
             return Typed(values=mask)
         done = self._inner.read(fields, times)
         values = done.values
-        if values.dtype == pl.String:
+        if values.dtype == pl.String and isinstance(self._inner, Values):
             values = _lists_of(values)
         nothing = pl.Series([None], dtype=values.dtype).new_from_index(0, len(times))
         faults = [fault for fault in done.faults if taken[fault[0]]]
@@ -199,6 +214,73 @@ def _decoded(name: str, field: str, raw: pl.Series | None, rows: int) -> Typed:
     return Typed(values=pl.Series(name, cells, dtype=pl.Binary), faults=faults)
 
 
+class Distinct(MetricInput):
+    """Values for a sketch to hash: texts and whole numbers as they are, of lists the texts of their items."""
+
+    def __init__(self, name: str, field: str, ready: bool, encoding: str) -> None:
+        super().__init__(name, frozenset({field}))
+        self._field = field
+        self._ready = ready
+        self._encoding = encoding
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        raw = _field(fields, times, self._field)
+        if raw is None or raw.dtype == pl.Null:
+            return Typed(values=pl.Series(self.name, [None], dtype=pl.String).new_from_index(0, len(times)))
+        if self._ready and raw.dtype != pl.Binary:
+            return _decoded(self.name, self._field, raw, len(times))
+        if raw.dtype in (pl.Binary, pl.String, pl.Int64, pl.Float64, pl.List(pl.String)):
+            return Typed(values=raw.alias(self.name))
+        rows: list[list[bytes]] = []
+        faults = []
+        for row, value in enumerate(raw.to_list()):
+            if isinstance(value, bool | dict):
+                faults.append((row, f"Unsupported type [{class_of(value)}] for field[{self._field}]"))
+                value = None
+            rows.append(_hashable(value, self._encoding))
+        return Typed(values=pl.Series(self.name, rows, dtype=pl.List(pl.Binary)), faults=faults)
+
+
+def _hashable(value: Any, encoding: str) -> list[bytes]:
+    """The bytes of a value, or of each of several, that are hashed."""
+    if isinstance(value, list):
+        return [text_of(item).encode(encoding) for item in value if item is not None]
+    if isinstance(value, int):
+        return [struct.pack("<q", as_long(value))]
+    if isinstance(value, float):
+        return [struct.pack("<d", value or 0.0)]
+    return [] if value is None else [str(value).encode(encoding)]
+
+
+class Quantities(MetricInput):
+    """Numbers, or ready sketches."""
+
+    def __init__(self, name: str, field: str) -> None:
+        super().__init__(name, frozenset({field}))
+        self._reader = DoubleDimension(name, field)
+
+    def read(self, fields: Fields, times: pl.Series) -> Typed:
+        raw = _field(fields, times, self._reader.field)
+        if raw is not None and raw.dtype == pl.Binary:
+            return Typed(values=raw.alias(self.name))
+        done = self._reader.read(raw, len(times))
+        if raw is None or not done.faults:
+            return done
+        left = [(row, text) for row, text in done.faults if raw[row] != ""]  # no text is no value
+        if raw.dtype == pl.String and left and all(str(raw[row]).startswith("A") for row, _ in left):
+            return self._sketches(raw, done)
+        return Typed(values=done.values, faults=left)
+
+    def _sketches(self, raw: pl.Series, numbers: Typed) -> Typed:
+        """Base64 of sketches, perhaps with numbers among them."""
+        given = _decoded(self.name, self._reader.field, raw.set(numbers.values.is_not_null(), None), len(raw))
+        cells = [
+            cell if number is None else _ONE_NUMBER.pack(2, 3, 8, 8, _LEAST_K, 1, number, number, number)
+            for cell, number in zip(given.values.to_list(), numbers.values.to_list(), strict=True)
+        ]
+        return Typed(values=pl.Series(self.name, cells, dtype=pl.Binary), faults=given.faults)
+
+
 class _Time:
     """The column that says when a row's value was."""
 
@@ -278,4 +360,11 @@ def read_metric(json: Mapping[str, Any]) -> MetricInput | None:
         return NumberAndTime(name, NUMBERS[match[1]](name, field), time_column)
     if kind == "hyperUnique":
         return Values(name, field, bool(json.get("isInputHyperUnique")))
+    if kind == "thetaSketch":
+        return Distinct(name, field, bool(json.get("isInputThetaSketch")), "utf-8")
+    if kind in ("HLLSketchBuild", "HLLSketchMerge"):
+        utf8 = str(json.get("stringEncoding")).lower() == "utf8"
+        return Distinct(name, field, kind == "HLLSketchMerge", "utf-8" if utf8 else "utf-16-le")
+    if kind in ("quantilesDoublesSketch", "quantilesDoublesSketchMerge"):
+        return Quantities(name, field)
     raise TaskFailed(f"Metric {name!r}: type {kind} is not supported yet")
