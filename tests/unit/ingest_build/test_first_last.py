@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.rollup import aggregators, order_rows
@@ -35,6 +35,7 @@ def folded(aggregator, state, keys):
 
 @pytest.mark.parametrize("what", ["First", "Last"])
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_folding_in_any_cut_gives_the_first_or_last_row(kind, what, data):
     dtype, values = KINDS[kind]

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.rollup import aggregators, hyper_unique, order_rows, pieces
@@ -85,6 +85,7 @@ def all_in_one(cells):
     return state.cells.to_list()[0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=70), max_size=20), st.sampled_from([0, 9001]))
 def test_hashes_do_not_depend_on_their_neighbours(values, seed):
     data = np.frombuffer(b"".join(values), np.uint8)
@@ -106,6 +107,7 @@ def test_a_rank_is_the_place_of_the_lowest_bit():
     assert (register.tolist(), rank.tolist()) == ([0], [64])  # the hash of nothing is 0
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_folding_in_any_cut_gives_the_same_bytes_where_nothing_overflows(data):
     value = st.one_of(st.none(), st.text(max_size=3), st.integers(0, 400).map(str))

@@ -6,7 +6,7 @@ import datasketches as ds
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlord.errors import TaskFailed
@@ -45,6 +45,7 @@ def cut(data, values):
     return rows, sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_theta_in_any_cut_keeps_the_hashes_of_the_librarys_own(data):
     rows, cuts = cut(data, TEXTS)
@@ -61,6 +62,7 @@ def test_theta_in_any_cut_keeps_the_hashes_of_the_librarys_own(data):
             assert sketch.num_retained >= 32
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_hll_in_any_cut_has_the_coupons_of_the_librarys_own(data):
     rows, cuts = cut(data, TEXTS)
@@ -71,6 +73,7 @@ def test_hll_in_any_cut_has_the_coupons_of_the_librarys_own(data):
         assert (coupons(cell) if cell else []) == coupons(plain.serialize_compact())
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_quantiles_in_any_cut_count_all_values_and_keep_few_ones_as_they_are(data):
     rows, cuts = cut(data, NUMBERS)
