@@ -15,6 +15,7 @@ from overlord.api import (
     leader,
     locks,
     metrics,
+    negotiation,
     openapi,
     pending_segments,
     progress,
@@ -66,6 +67,7 @@ def create_app(services: Services, *, waiting: WaitingPool | None = None) -> Fla
     metrics.install(app)
     wire.install(app)
     app.before_request(leader.to_leader)
+    negotiation.install(app)
     for module in BLUEPRINTS:
         app.register_blueprint(module.bp)
     app.register_blueprint(worker_routes.bp)

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from cheroot import wsgi
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 PIECE = 64 * 1024
 REQUEST = "ovl.request"  # environ key: cheroot's request, for what WSGI has no words for
 LINGER_MS = 5  # a thread waits so long for the next request of its connection
+ENCODED_SLASH = "\uf8fe"  # of private use: no name has it
 WORTH_GZIP = 2048  # bytes; below, the header costs more than the body saves
 
 
@@ -271,6 +273,23 @@ def without_trailing_slash(app: WSGIApplication) -> WSGIApplication:
     return wrapped
 
 
+def cut_paths(app: WSGIApplication) -> WSGIApplication:
+    """Decode a path segment by segment: a `%2F` in a name stays apart from the slashes between names.
+
+    What follows a `;` in a segment are parameters, which no route has; they are dropped, as Druid's server does.
+    """
+
+    def wrapped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        raw = environ.get("REQUEST_URI", "").partition("?")[0]
+        if raw.startswith("/") and (";" in raw or "%2" in raw):
+            names = (unquote_to_bytes(segment.partition(";")[0]) for segment in raw.split("/"))
+            path = b"/".join(name.replace(b"/", ENCODED_SLASH.encode()) for name in names)
+            environ["PATH_INFO"] = path.decode("latin-1")
+        return app(environ, start_response)
+
+    return wrapped
+
+
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an `Accept-Encoding` header allows gzip."""
     for part in accept_encoding.lower().split(","):
@@ -401,7 +420,7 @@ class HttpServer:
         self.waiting = waiting or WaitingPool(1)
         self._server = _Server(
             (host, port),
-            without_trailing_slash(bounded_bodies(app, max_body_bytes)),
+            cut_paths(without_trailing_slash(bounded_bodies(app, max_body_bytes))),
             server_name="overlord",
             request_queue_size=512,
             timeout=idle_timeout_s,

@@ -36,6 +36,8 @@ def lock_acquire(call: Call) -> Any:
 @actions.add("lockRelease")
 def lock_release(call: Call) -> None:
     """Give back what is held on exactly this interval."""
+    if call.action.get("interval") is None:
+        return  # nothing is held on it
     interval = call.interval("interval", "LockReleaseAction")
 
     def body() -> None:

@@ -13,6 +13,7 @@ from overlord.api.wire import INT_MAX, JSON, answer, json_body, kind, services
 from overlord.errors import BadRequest, BareText
 from overlord.model.interval import Interval
 from overlord.model.lock import LockType, TaskLock
+from overlord.schemas.base import token
 
 bp = Blueprint("locks", __name__, url_prefix="/druid/indexer/v1")
 
@@ -73,7 +74,9 @@ def _filters() -> list[Filter]:
     if body is None or body == []:
         raise BareText("No filter provided", content_type=JSON)
     if not isinstance(body, list):
-        raise BadRequest(f"Expected a JSON array of filters, got {kind(body)}")
+        shown = "String value (token `JsonToken.VALUE_STRING`)" if isinstance(body, str) else token(body)
+        java = "java.util.ArrayList<org.apache.druid.metadata.LockFilterPolicy>"
+        raise BadRequest(f"Cannot deserialize value of type `{java}` from {shown}", hint="send an array of filters")
     return [found for number, entry in enumerate(body) if (found := _filter(entry, number)) is not None]
 
 

@@ -22,7 +22,6 @@ from overlord.api.wire import (
     int_param,
     interval_param,
     json_body,
-    kind,
     raw,
     services,
     spooled,
@@ -35,6 +34,7 @@ from overlord.http import WaitingPool, client_gone
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms
+from overlord.schemas.base import no_creator, token
 from overlord.schemas.unknown import unknown_properties
 from overlord.services import Services
 from overlord.store import listing
@@ -45,7 +45,7 @@ bp = Blueprint("tasks", __name__, url_prefix="/druid/indexer/v1")
 
 UNKNOWN = "X-Ovl-Unknown-Properties"
 LOG_EVERY_S = 0.25  # how often a followed log is looked at
-LOG_TYPE = "text/plain; charset=utf-8"
+LOG_TYPE = "text/plain;charset=utf-8"
 NO_LOG = "No log was found for this task. The task may not exist, or it may not have begun running yet."
 NO_REPORT = "No task reports were found for this task. The task may not exist, or it may not have completed yet."
 NO_SEGMENTS = (
@@ -299,6 +299,12 @@ def _require(task_id: str) -> None:
 # ---------------------------------------------------------------- many tasks
 
 
+def _id_text(value: Any) -> str:
+    if not isinstance(value, str | int | float):
+        raise BadRequest(f"Cannot deserialize value of type `java.lang.String` from {token(value)}")
+    return str(value)
+
+
 @bp.post("/datasources/<name:datasource>/shutdownAllTasks")
 def shutdown_all(datasource: str) -> Response:
     """End every unfinished task of a datasource."""
@@ -314,10 +320,10 @@ def task_status() -> Response:
     if ids is None or ids == []:
         raise BareText("No Task IDs provided.", content_type=JSON)
     if not isinstance(ids, list):
-        raise BadRequest(f"Expected a JSON array of task ids, got {kind(ids)}")
-    for number, task_id in enumerate(ids):
-        if isinstance(task_id, bool) or not isinstance(task_id, (str, int, float)):
-            raise BadRequest(f"Task id [{number}] must be a string, got {kind(task_id)}")
-    names = [name for name in dict.fromkeys(map(str, ids)) if "\0" not in name]
+        text = f"Cannot deserialize value of type `java.util.HashSet<java.lang.String>` from {token(ids)}"
+        text = text if isinstance(ids, dict) else no_creator("java.util.HashSet", ids)
+        raise BadRequest(text, hint="send a JSON array of task ids")
+    texts = (orjson.dumps(each).decode() if isinstance(each, bool) else each for each in ids)
+    names = [name for name in dict.fromkeys(map(_id_text, texts)) if "\0" not in name]
     with services().db.transaction() as tx:
         return answer(listing.brief(tx, names))

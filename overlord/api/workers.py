@@ -7,10 +7,11 @@ import re
 from flask import Blueprint, Response, request
 
 from overlord.api.tasks import audit_info
-from overlord.api.wire import INT_MAX, answer, empty, interval_param, json_body, kind, nothing, services
+from overlord.api.wire import INT_MAX, answer, empty, interval_param, json_body, nothing, services
 from overlord.errors import BadRequest, NoBody, NotFound
 from overlord.model.instant import format_instant, now_ms
 from overlord.model.worker_config import NAME, normalise
+from overlord.schemas.worker_config import check_worker_config
 from overlord.store import config
 
 bp = Blueprint("workers", __name__, url_prefix="/druid/indexer/v1")
@@ -75,8 +76,9 @@ def worker_config() -> Response:
 def set_worker_config() -> Response:
     """Set the configuration of workers."""
     body = json_body()
-    if not isinstance(body, dict):
-        raise BadRequest(f"A worker configuration is a JSON object, got {kind(body)}")
+    if body is None:
+        raise BadRequest("A worker configuration is a JSON object, got nothing")
+    body = check_worker_config(body)
     parts = services()
     with parts.db.transaction() as tx:
         config.put(tx, NAME, normalise(body), audit_info(), format_instant(now_ms()))

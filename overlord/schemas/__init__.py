@@ -46,7 +46,13 @@ def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], set
     BadRequest
         In Druid's words; `where` is the path of the field at fault.
     """
-    if not isinstance(body, Mapping) or body.get("type") is None:
+    if isinstance(body, list):
+        raise BadRequest(
+            f"Unexpected token ({_first_token(body)}), expected VALUE_STRING: "
+            f"need JSON String that contains type id (for subtype of {TASK})",
+            where="type",
+        )
+    if not isinstance(body, Mapping) or "type" not in body:
         raise BadRequest(
             f"Could not resolve subtype of [simple type, class {TASK}]: missing type id property 'type'", where="type"
         )
@@ -75,6 +81,22 @@ def load_task(body: Any, *, now_ms: int, default_context: Mapping[str, Any], set
     Retry.of(task.context)
     timeout_of(task.context)
     return task
+
+
+def _first_token(values: list[Any]) -> str:
+    """In Jackson's words, what a list begins with."""
+    if not values:
+        return "END_ARRAY"
+    for kind, name in (
+        (dict, "START_OBJECT"),
+        (list, "START_ARRAY"),
+        (str, "VALUE_STRING"),
+        (float, "VALUE_NUMBER_FLOAT"),
+    ):
+        if isinstance(values[0], kind):
+            return name
+    word = {None: "NULL", True: "TRUE", False: "FALSE"}
+    return "VALUE_" + (word[values[0]] if values[0] is None or isinstance(values[0], bool) else "NUMBER_INT")
 
 
 def task_from_payload(payload: dict[str, Any]) -> Task:

@@ -332,7 +332,10 @@ class Object(Lenient):
 
     def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise fault(f"Cannot construct instance of `java.util.LinkedHashMap` from {token(value)}")
+            if isinstance(value, list):
+                kind = "java.util.LinkedHashMap<java.lang.String,java.lang.Object>"
+                raise fault(f"Cannot deserialize value of type `{kind}` from {token(value)}")
+            raise fault(no_creator("java.util.LinkedHashMap", value))
         return dict(value)
 
 
@@ -463,7 +466,7 @@ def unknown_type(name: Any, java: str, known: list[str], suffix: str = "") -> Fa
     """Druid's text for a type that it does not know, with the nearest right one as a hint."""
     import difflib
 
-    shown = "null" if name is None else str(name)
+    shown = "null" if name is None else "[" if isinstance(name, list) else "{" if isinstance(name, dict) else str(name)
     near = difflib.get_close_matches(shown, known, n=1)
     return Fault(
         f"Please make sure to load all the necessary extensions and jars with type '{shown}' on 'druid/overlord' "

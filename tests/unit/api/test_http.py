@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from overlord.http import HttpServer, WaitingPool, accepts_gzip, client_gone
+from overlord.http import ENCODED_SLASH, HttpServer, WaitingPool, accepts_gzip, client_gone
 
 LIMIT = 100_000
 
@@ -226,3 +226,37 @@ def test_a_client_that_hangs_up_is_noticed():
         time.sleep(0.2)
         raw.close()
         assert seen.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/a%2Fb/c", f"/a{ENCODED_SLASH}b/c"),
+        ("/a%252Fb", "/a%2Fb"),
+        ("/a;x=1/b;y/?q=;", "/a/b"),
+        ("/a%3Bx/b", "/a;x/b"),
+        ("/%C3%A9%20%2f/", f"/é {ENCODED_SLASH}"),
+    ],
+)
+def test_names_in_a_path_are_cut_before_they_are_decoded(path, seen):
+    def app(environ, start_response):
+        body = environ["PATH_INFO"].encode("latin-1")
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with serving(app) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", path)
+        assert connection.getresponse().read().decode() == seen
+        connection.close()
+
+
+def test_a_connection_that_keeps_asking_is_served_beside_more_of_them_than_threads():
+    with serving(echo, threads=2) as server:
+        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(6)]
+        for number in range(60):
+            connection = connections[number % 6] if number < 30 else connections[0]
+            connection.request("POST", "/", str(number))
+            assert connection.getresponse().read() == str(number).encode()
+        for connection in connections:
+            connection.close()

@@ -159,7 +159,7 @@ def test_a_wait_ends_when_the_server_stops(client, perform, pool, monkeypatch):
 def test_offsets_of_a_log(client, tasks, query, wanted):
     tasks.log = b"0123456789"
     answer = client.get(f"{V}/task/t/log?{query}")
-    assert (answer.data, answer.content_type) == (wanted, "text/plain; charset=utf-8")
+    assert (answer.data, answer.content_type) == (wanted, "text/plain;charset=utf-8")
 
 
 def test_a_big_log_comes_whole(client, tasks):
@@ -169,7 +169,7 @@ def test_a_big_log_comes_whole(client, tasks):
 
 def test_no_log_yet_is_404_and_json_is_not_what_it_gives(client):
     answer = client.get(f"{V}/task/t/log")
-    assert (answer.status_code, answer.content_type) == (404, "text/plain; charset=utf-8")
+    assert (answer.status_code, answer.content_type) == (404, "text/plain;charset=utf-8")
     assert client.get(f"{V}/task/t/log", headers={"Accept": "application/json"}).status_code == 406
     assert client.get(f"{V}/task/t/log", headers={"Accept": "*/*"}).status_code == 404
 
@@ -210,10 +210,35 @@ def test_a_worker_is_enabled_and_disabled(client, tasks):
     assert client.post(f"{V}/worker/h:2/enable").json == {"error": "Worker on host h:2 does not exists"}
 
 
-@pytest.mark.parametrize("ids", [{}, "a", [None], [True], [["a"]], [{}]])
+@pytest.mark.parametrize("ids", [{}, "a", [None], [["a"]], [{}]])
 def test_task_ids_have_to_be_an_array_of_texts(client, ids):
     assert client.post(f"{V}/taskStatus", json=ids).status_code == 400
 
 
 def test_numbers_count_as_task_ids(client):
-    assert client.post(f"{V}/taskStatus", json=[5]).json == {}
+    assert client.post(f"{V}/taskStatus", json=[5, True]).json == {}
+
+
+def test_who_accepts_no_json_is_told_so_by_druids_routes(client):
+    def status(path, accept, **more):
+        return client.open(V + path, headers={"Accept": accept}, **more).status_code
+
+    assert [status("/isLeader", accept) for accept in ("text/html", "garbage", "image/png, text/*;q=1")] == [406] * 3
+    accepted = (
+        "",
+        "*/*",
+        "text/html, */*;q=0.1",
+        "application/*",
+        "Application/JSON;q=0",
+        "application/json;charset=x",
+    )
+    assert [status("/isLeader", accept) for accept in accepted] == [200] * 6
+    wrong = {"method": "POST", "data": b"{}", "content_type": "text/plain"}
+    assert status("/taskStatus", "text/html", **wrong) == 415
+    assert status("/nothing", "text/html") == 404
+    assert client.get("/openapi.json", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_shutting_down_all_tasks_is_unknown_to_other_methods(client):
+    path = f"{V}/datasources/ds/shutdownAllTasks"
+    assert [client.open(path, method=method).status_code for method in ("GET", "PUT", "DELETE")] == [404] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from flask import Flask
 
 from overlord.api import leader, status, wire
 from overlord.errors import BadRequest, BareText, DruidException, NoBody, Unavailable
+from overlord.http import ENCODED_SLASH
 
 V = "/druid/indexer/v1"
 
@@ -95,7 +97,13 @@ def test_a_post_route_allows_post_and_options(client):
 
 @pytest.mark.parametrize(
     ("content_type", "wanted"),
-    [("application/json", 200), ("application/json; charset=utf-8", 200), ("text/plain", 415), (None, 415)],
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("text/plain", 415),
+        (None, 415),
+        ("garbage", 400),
+    ],
 )
 def test_only_json_is_taken(client, content_type, wanted):
     assert client.post(f"{V}/echo", data=b"[1]", content_type=content_type).status_code == wanted
@@ -105,6 +113,13 @@ def test_only_json_is_taken(client, content_type, wanted):
 def test_what_is_not_json_is_400_and_says_so(client, body):
     answer = client.post(f"{V}/echo", data=body, content_type="application/json")
     assert answer.status_code == 400 and "JSON" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": [1]} trailing', b' {"a":[1]}{"b":2}', b'\xef\xbb\xbf{"a":[1]}]', b'{"a":[1]} \xc3\xa9']
+)
+def test_what_follows_the_first_value_is_not_looked_at(client, body):
+    assert client.post(f"{V}/echo", data=body, content_type="application/json").json == {"a": [1]}
 
 
 @pytest.mark.parametrize("body", [b"", b"  ", b"null"])
@@ -133,9 +148,9 @@ def test_what_is_no_integer_is_400(client, text):
 
 
 def test_a_slash_in_a_name_may_be_encoded():
-    # the server leaves %2F as it is when it decodes a path
     client = make_app().test_client()
-    assert client.get(f"{V}/named/a%252Fb").json == "a/b"
+    assert client.get(f"{V}/named/a{quote(ENCODED_SLASH)}b").json == "a/b"
+    assert client.get(f"{V}/named/a%252Fb").json == "a%2Fb"
     assert client.get(f"{V}/named/a%00b").json == "a\ufffdb"  # Postgres has no NUL: a name that nothing has
 
 
