@@ -107,11 +107,8 @@ class LocalSource(Shape):
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if {"baseDir", "files"} <= data.keys():
-            wrong = one_of({"baseDir": data["baseDir"], "files": data["files"]})
             if not data["baseDir"] and not data["files"]:
                 yield None, "At least one of baseDir or files should be specified"
-            elif wrong:
-                yield None, wrong
             elif data["baseDir"] and data.get("filter", "") is None:
                 yield "filter", "filter"
 

@@ -212,7 +212,7 @@ class Ledger:
         events = {"determinePartitions": self.determine.events, "buildSegments": build.events}
         payload: dict[str, Any] = {
             "ingestionState": "COMPLETED" if published is not None else self.state,
-            "unparseableEvents": events if any(events.values()) else {},
+            "unparseableEvents": events if self._tolerance.saved else {},
             "rowStats": {"determinePartitions": asdict(self.determine.stats), "buildSegments": asdict(build.stats)},
             "errorMsg": error,
             "segmentAvailabilityConfirmed": self.availability.confirmed,

@@ -59,17 +59,17 @@ class LocalSource(InputSource):
 
     def splits(self, hint: SplitHint) -> Iterator[dict[str, Any]]:
         system = {"systemFields": list(self.system_fields)} if self.system_fields else {}
-        for group in in_groups(self.objects(), hint):
+        filled = (item for item in self.objects() if item.size)  # as Druid has no sub-task read nothing
+        for group in in_groups(filled, hint):
             yield {"type": "local", "files": [item.name for item in group], **system}
 
     def _found(self) -> list[Path]:
         if self.base_dir is None:
             return []
-        base = Path(self.base_dir)
-        if not base.is_dir():
-            fault = "is not a folder" if base.exists() else "does not exist"
-            raise TaskFailed(f"{base} {fault} (inputSource.baseDir)")
-        found = sorted(_walk(base, wildcard(self.pattern)))
+        base, matches = Path(self.base_dir), wildcard(self.pattern)
+        if not base.exists():
+            raise TaskFailed(f"{base} does not exist (inputSource.baseDir)")
+        found = sorted(_walk(base, matches)) if base.is_dir() else [base] if matches(base.name) else []
         if not found:
             raise TaskFailed(f"No file below {base} matches {self.pattern!r} (inputSource.filter)")
         return found
