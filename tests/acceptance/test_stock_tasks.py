@@ -30,6 +30,8 @@ LONG = {  # much like others
     "p_range_noint",
     "s_outside_hash",
     "s_state_range",
+    "x_bad_noint_hash",
+    "x_compact_par_hash",
 }
 
 

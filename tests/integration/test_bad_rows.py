@@ -122,7 +122,7 @@ def test_a_file_that_vanishes_before_it_is_opened_is_named(tmp_path, monkeypatch
     path = tmp_path / "rows.json"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(3)))
     open_it = source._open
-    monkeypatch.setattr(source, "_open", lambda path: (path.unlink(), open_it(path))[1])
+    monkeypatch.setattr(source, "_open", lambda path, *more: (path.unlink(), open_it(path, *more))[1])
     fails(local(path, {"type": "json"}), tmp_path, f"Cannot read file {path}: No such file or directory")
 
 

@@ -140,9 +140,19 @@ class Ledger:
         Whether there is a determinePartitions phase.
     bad_rows : KeptBadRows, optional
         Where rejected rows go.
+    as_parent : bool
+        Whether the report is that of a task whose sub-tasks do the work.
     """
 
-    def __init__(self, tolerance: Tolerance, *, determining: bool, bad_rows: KeptBadRows | None = None) -> None:
+    def __init__(
+        self,
+        tolerance: Tolerance,
+        *,
+        determining: bool,
+        bad_rows: KeptBadRows | None = None,
+        as_parent: bool = False,
+    ) -> None:
+        self._as_parent = as_parent
         self.bad_rows = bad_rows
         self._only_determined = False
         self._tolerance = tolerance
@@ -219,6 +229,9 @@ class Ledger:
             "segmentAvailabilityWaitTimeMs": self.availability.waited_ms,
             "recordsProcessed": {},
         }
+        if self._as_parent:
+            payload["unparseableEvents"] = {"buildSegments": build.events}
+            payload["rowStats"] = {"totals": {"buildSegments": asdict(build.stats)}}
         if self.bad_rows is not None:
             payload["badRowsKept"] = self.bad_rows.count
         if published is None:

@@ -52,10 +52,9 @@ class Shown:
 
     def report(self, *, error: str | None = None, published: int | None = None) -> dict[str, Any]:
         """The payload of `ingestionStatsAndErrors`."""
-        saved = int((self._ctx.payload["spec"].get("tuningConfig") or {}).get("maxSavedParseExceptions") or 0)
         payload: dict[str, Any] = {
             "ingestionState": "COMPLETED" if published is not None or error is not None else "BUILD_SEGMENTS",
-            "unparseableEvents": {"buildSegments": self._events[:saved]},
+            "unparseableEvents": {"buildSegments": self._events},
             "rowStats": {"totals": {"buildSegments": self._totals}},
             "errorMsg": error,
             "segmentAvailabilityConfirmed": self.availability.confirmed,

@@ -56,7 +56,10 @@ def run_alone(ctx: TaskContext) -> None:
     intervals = (spec["dataSchema"].get("granularitySpec") or {}).get("intervals")
     tuning = spec.get("tuningConfig") or {}
     ledger = Ledger(
-        Tolerance.from_json(tuning), determining=not intervals or _counts_first(tuning), bad_rows=kept_rows(ctx)
+        Tolerance.from_json(tuning),
+        determining=not intervals or _counts_first(tuning),
+        bad_rows=kept_rows(ctx),
+        as_parent=_shared_by_sub_tasks(ctx),
     )
     ctx.report.set(REPORT, ledger.report())  # the first of the two, as Druid has them
     ctx.report.set("taskContext", ctx.context)
@@ -64,6 +67,14 @@ def run_alone(ctx: TaskContext) -> None:
         published = Ingestion(ctx, ledger).run()
     ctx.report.set(REPORT, ledger.report(published=published))
     ctx.log.info("Published [%d] segments of dataSource[%s]", published, spec["dataSchema"]["dataSource"])
+
+
+def _shared_by_sub_tasks(ctx: TaskContext) -> bool:
+    """Whether Druid would have sub-tasks do this: a compaction has none here, nor has a server with one slot."""
+    if not is_parent(ctx.payload):
+        return False
+    access = Access(actions=ctx.actions, scratch=ctx.dir)
+    return Input(ctx.payload["spec"], ctx.settings, access=access).source.splittable
 
 
 def kept_rows(ctx: TaskContext) -> KeptBadRows | None:
@@ -132,11 +143,9 @@ class Ingestion:
 
     def _partitioning(self) -> Partitions:
         partitions = partitioning(self._tuning)
-        if isinstance(partitions, HashedPartitions) and partitions.needs_counting:
-            by_sub_tasks = is_parent({"type": "index_parallel", "spec": self._spec})
-            source = Input(self._spec, self._ctx.settings, access=self._access).source if by_sub_tasks else None
-            nearest = source is not None and source.splittable
-            partitions = replace(partitions, rollup=self._schema.rollup, nearest=nearest)
+        if isinstance(partitions, HashedPartitions):
+            by_sub_tasks = _shared_by_sub_tasks(self._ctx)
+            partitions = replace(partitions, rollup=self._schema.rollup, by_sub_tasks=by_sub_tasks)
         return partitions
 
     def run(self) -> int:

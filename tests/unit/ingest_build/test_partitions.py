@@ -143,7 +143,7 @@ def test_a_margin_for_an_error_of_druids_sketch_is_kept_below_the_most_rows(rows
 
 def test_sub_tasks_round_the_number_of_shards_to_the_nearest(tmp_path):
     rows = [{"__time": T0 + i * 1000, "s": str(i), "total": 1} for i in range(50)]
-    days = built(rows, HashedPartitions(target_rows=21, nearest=True), tmp_path)
+    days = built(rows, HashedPartitions(target_rows=21, by_sub_tasks=True), tmp_path)
     assert {spec["numBuckets"] for parts in days.values() for spec, _, _ in parts} == {2}
 
 

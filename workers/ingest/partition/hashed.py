@@ -38,8 +38,9 @@ class HashedPartitions(Partitions):
         Parts by start of the chunk, where somebody has counted already.
     rollup : bool
         Whether equal rows have become one; if not, they are counted once all the same.
-    nearest : bool
-        Whether rows by target are rounded to the nearest number of parts, as sub-tasks' are, or up.
+    by_sub_tasks : bool
+        Whether parts come out as if sub-tasks made them: numbered by bucket, not as they turn up, and as many as are
+        nearest to what is asked for, not rounded up.
     """
 
     perfect: ClassVar[bool] = True
@@ -49,7 +50,7 @@ class HashedPartitions(Partitions):
     dimensions: tuple[str, ...] = ()
     shards_of: Mapping[int, int] = field(default_factory=dict)
     rollup: bool = True
-    nearest: bool = False
+    by_sub_tasks: bool = False
     _seen: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
     _first: dict[int, Labels] = field(default_factory=dict, repr=False, compare=False)
 
@@ -68,6 +69,8 @@ class HashedPartitions(Partitions):
 
     def watch(self, rows: Run) -> None:
         """Note in which order parts turn up, as Druid numbers them."""
+        if self.by_sub_tasks:
+            return
         for chunk in np.unique(rows.chunk[:]).tolist():
             count = self.shards_of.get(chunk, self.num_shards)
             if count is None:
@@ -99,6 +102,7 @@ class HashedPartitions(Partitions):
         seen = self._seen.get(chunk, [])
         if count is None:
             count = self._count(run, start, stop)
+        if chunk in self._first:
             buckets, first = np.unique(buckets_of(self._first[chunk], count), return_index=True)
             seen = buckets[np.argsort(first)].tolist()
         order = [*seen, *sorted(set(range(count)) - set(seen))]
@@ -116,7 +120,7 @@ class HashedPartitions(Partitions):
             every = replace(self, dimensions=())
             blocks = [(at, min(at + BLOCK_ROWS, stop)) for at in range(start, stop, BLOCK_ROWS)]
             keys = len(np.unique(np.concatenate([every.long_hashes(run, *block) for block in blocks])))
-        return shards_for(keys, self.target_rows) if self.nearest else -(-keys // self.target_rows)
+        return shards_for(keys, self.target_rows) if self.by_sub_tasks else -(-keys // self.target_rows)
 
     def _buckets(self, run: Run, start: int, stop: int, count: int) -> Labels:
         if count == 1:
