@@ -95,7 +95,7 @@ def test_found_columns_answer_as_polars_on_the_file(sql, flights, name):
         flights.filter(pl.col("dest") == "ORD").group_by("carrier").agg(pl.len(), pl.sum("distance")).sort("carrier")
     )
     assert [tuple(row) for row in by_carrier] == wanted.rows()
-    assert sql(f"SELECT COUNT(*) FROM {name} WHERE tailnum = 'N14228' AND month BETWEEN 3 AND 5") == [
+    assert sql(f"SELECT COUNT(*) FROM {name} WHERE tailnum = 'N14228' AND \"month\" BETWEEN 3 AND 5") == [
         [flights.filter((pl.col("tailnum") == "N14228") & pl.col("month").is_between(3, 5)).height]
     ]
     assert sql(f"SELECT COUNT(*) FROM {name} WHERE dep_time = 'NA'") == [[flights["dep_time"].null_count()]]
@@ -121,7 +121,7 @@ def test_scalars_and_arrays_answer_as_the_rows_do(sql, documents):
     def count(condition):
         return sql(f"SELECT COUNT(*) FROM documents WHERE {condition}")[0][0]
 
-    assert count("name = U&'\\+01F600'") == sum(row["name"] == "\U0001f600" for row in documents)
+    assert count("name = U&'\\D83D\\DE00'") == sum(row["name"] == "\U0001f600" for row in documents)
     assert count("name IS NULL") == sum(row["name"] is None for row in documents)
     assert count("score > 1") == sum((row["score"] or 0) > 1 for row in documents)
     assert count("ARRAY_CONTAINS(tags, 'x')") == sum("x" in row["tags"] for row in documents)
@@ -172,13 +172,12 @@ def test_paths_into_nested_columns_answer_as_the_rows_do(sql, documents):
 
 
 def test_mixed_values_stay_what_they_are(sql, documents):
+    def shown(value):
+        value = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        return [str(item) for item in value] if isinstance(value, list) else str(value)
+
     found = sql("SELECT id, mixed FROM documents WHERE id < 200")
-    shown = dict(found)
-    for number in range(200):
-        value = documents[number]["mixed"]
-        wanted = None if value is None else [str(item) for item in (value if isinstance(value, list) else [value])]
-        given = shown[number]
-        given = json.loads(given) if isinstance(given, str) and given.startswith("[") else given
-        if wanted == ["True"]:
-            wanted = ["1"]
-        assert (None if given is None else [str(item) for item in given]) == wanted, number
+    wanted = {number: documents[number]["mixed"] for number in range(200)}
+    assert {number: shown(value) for number, value in found} == {
+        number: shown(1 if value is True else value) for number, value in wanted.items()
+    }
