@@ -92,7 +92,8 @@ def emit(
             column: writer.Column = _auto(name, found, start, stop, schema.casts.get(name))
         else:
             column = _dimension(name, found, start, stop, name not in schema.unindexed)
-        if isinstance(column, writer.NullColumn) and (name in sparse or not schema.keeps_empty(name)):
+        unseen = name in sparse and not _has_empty_lists(found, start, stop)
+        if isinstance(column, writer.NullColumn) and (unseen or not schema.keeps_empty(name)):
             continue
         if isinstance(column, AutoColumn) and column.count == 1 and name in sparse:
             continue
@@ -126,6 +127,18 @@ def _threads(run: Run, rows: int) -> int:
     """How many columns to make at once: several, where the rows are many and yet had room in memory."""
     many = rows >= MANY_ROWS and isinstance(run.time, np.ndarray)
     return min(MOST_THREADS, len(os.sched_getaffinity(0))) if many else 1
+
+
+def _has_empty_lists(column: Dimension | None, start: int, stop: int) -> bool:
+    """Whether some row has `[]`, which is null to queries, but was there."""
+    if not isinstance(column, Lists):
+        return False
+    before = int(column.ends[start - 1 : start][0]) if start else 0
+    for ends in blocks(column.ends, start, stop):
+        if (np.diff(ends, prepend=before) == 0).any():
+            return True
+        before = int(ends[-1])
+    return False
 
 
 def _plain(column: Column, start: int, stop: int) -> Callable[[], Numeric]:
