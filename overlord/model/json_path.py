@@ -7,9 +7,28 @@ at a blank or an operator. Evaluation is in `workers.ingest.formats.json_path`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
+
+from overlord.model.java_pattern import java_pattern
+from overlord.model.json_path_steps import (
+    Call,
+    Compared,
+    Condition,
+    Deep,
+    Every,
+    Exists,
+    Indexes,
+    Json,
+    Logic,
+    Names,
+    Path,
+    Pattern,
+    Slice,
+    Step,
+    Value,
+    Where,
+)
 
 FUNCTIONS = frozenset(
     ("append", "avg", "concat", "first", "index", "keys", "last", "length", "max", "min", "size", "stddev", "sum")
@@ -24,109 +43,6 @@ _OPERATOR = frozenset("<>=~!")
 
 class BadPath(ValueError):
     """A text that is no JsonPath: what is wrong, and where."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """Properties: one as itself, several as an object (at the end of a path) or each by itself."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Indexes:
-    """Elements of an array; negative ones count from its end."""
-
-    numbers: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A stretch of an array; one end may be open."""
-
-    start: int | None
-    end: int | None
-
-
-@dataclass(frozen=True)
-class Every:
-    """All elements, or all values."""
-
-
-@dataclass(frozen=True)
-class Deep:
-    """What follows, in everything below."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Elements for which a condition holds."""
-
-    condition: Condition
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function of what was found so far; it ends a path."""
-
-    name: str
-    arguments: tuple[Path | Json, ...]
-
-
-Step = Names | Indexes | Slice | Every | Deep | Where | Call
-
-
-@dataclass(frozen=True)
-class Path:
-    """Steps from the root of the row, or (`@`) from the element at hand."""
-
-    relative: bool
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class Json:
-    """A JSON value."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A regular expression that a whole text must match."""
-
-    regex: re.Pattern[str]
-
-
-Value = Path | Json | Pattern
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Two values and an operator."""
-
-    left: Value
-    operator: str
-    right: Value
-
-
-@dataclass(frozen=True)
-class Exists:
-    """Whether a path leads to something, or not."""
-
-    path: Path
-    wanted: bool
-
-
-@dataclass(frozen=True)
-class Logic:
-    """Conditions joined by "and", "or" or "not"."""
-
-    kind: str
-    parts: tuple[Condition, ...]
-
-
-Condition = Compared | Exists | Logic
 
 
 def parse_json_path(text: str) -> Path:
@@ -394,8 +310,8 @@ class _Reader:
         flags = re.compile(r"[a-zA-Z]*").match(self.text, end + 1)
         assert flags is not None
         try:
-            regex = re.compile(self.text[self.at + 1 : end], _flags(flags[0]))
-        except re.error as error:
+            regex = java_pattern(self.text[self.at + 1 : end], _flags(flags[0]))
+        except ValueError as error:
             raise BadPath(f"Pattern cannot be read: {error}") from None
         self.at = flags.end()
         return Pattern(regex)
@@ -492,17 +408,9 @@ def _lenient_json(text: str) -> Any:
 
 def _flags(letters: str) -> int:
     known = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE, "u": 0, "d": 0, "U": 0}
-    flags = 0
+    flags = 0 if "U" in letters else int(re.ASCII)
     for letter in letters:
         if letter not in known:
             raise BadPath(f"Unknown flag of a pattern: {letter}")
         flags |= known[letter]
     return flags
-
-
-def is_simple(steps: Sequence[Step]) -> bool:
-    """Whether a path only follows names and indexes, one at a time."""
-    return all(
-        (isinstance(step, Names) and len(step.names) == 1) or (isinstance(step, Indexes) and len(step.numbers) == 1)
-        for step in steps
-    )

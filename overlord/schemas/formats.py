@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from overlord.model.java_pattern import java_pattern
 from overlord.model.jq_program import BadProgram, jq_program
 from overlord.model.json_path import BadPath, parse_json_path
 from overlord.registry import Registry
@@ -191,8 +192,15 @@ class RegexFormat(Shape):
     columns = ListOf(Text())
 
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
-        if "pattern" in data and data["pattern"] is None:
+        if "pattern" not in data:
+            return
+        if data["pattern"] is None:
             yield "pattern", "pattern"
+            return
+        try:
+            java_pattern(data["pattern"])
+        except ValueError as error:
+            yield "pattern", f"The pattern cannot be read: {error}"
 
 
 class _TableFormat(Shape):
@@ -231,6 +239,10 @@ class AvroFormat(Shape):
     schema = Object()
     binaryAsString = Flag(False)
     extractUnionsByType = Flag(False)
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if data.get("extractUnionsByType"):
+            yield "extractUnionsByType", "extractUnionsByType is not known here: unions are read as their values"
 
 
 @input_format_kinds.add("kafka")

@@ -160,6 +160,10 @@ class CombiningSource(Shape):
     def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
         if data.get("delegates") == []:
             yield "delegates", "Must specify at least one delegate inputSource"
+        for each in data.get("delegates") or ():
+            if each and each["type"] in WITHOUT_FORMAT:
+                yield "delegates", f"A source of type {each['type']} gives rows, not bytes: it cannot be combined"
+                return
 
 
 class WindowedSegment(Shape):

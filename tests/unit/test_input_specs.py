@@ -226,3 +226,23 @@ def test_the_format_of_kafkas_messages_is_for_them_alone():
     error = refusal({"type": "inline", "data": "x"}, {"type": "kafka", "valueFormat": {"type": "json"}})
     assert "only a kafka supervisor can use it" in error.message
     assert error.where == "spec.ioConfig.inputFormat"
+
+
+@pytest.mark.parametrize(
+    ("form", "problem", "where"),
+    [
+        ({"type": "regex", "pattern": "(a"}, "The pattern cannot be read: missing ), unterminated", "pattern"),
+        ({"type": "avro_ocf", "extractUnionsByType": True}, "extractUnionsByType is not known", "extractUnionsByType"),
+    ],
+)
+def test_a_format_that_no_task_could_read_by_is_refused_at_submit(form, problem, where):
+    error = refusal({"type": "inline", "data": "x"}, form)
+    assert f"problem: {problem}" in error.message
+    assert error.where == f"spec.ioConfig.inputFormat.{where}"
+
+
+def test_sources_of_rows_are_not_combined():
+    sql = {"type": "sql", "sqls": ["SELECT 1"], "database": database()}
+    error = refusal({"type": "combining", "delegates": [{"type": "inline", "data": "x"}, sql]})
+    assert error.message.endswith("problem: A source of type sql gives rows, not bytes: it cannot be combined")
+    assert error.where == "spec.ioConfig.inputSource.delegates"

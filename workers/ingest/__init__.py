@@ -84,10 +84,10 @@ class Input:
             with closing(ahead(map(self._counted, raw))) as typed:
                 yield from typed
         else:
-            yield from map(self.transform.apply, raw)
+            yield from map(self._counted, raw)
 
     def _counted(self, raw: RawChunk) -> Chunk:
-        """A typed chunk of a format that does not read files as streams, whose bytes nobody else counts."""
+        """A typed chunk of what is not read as streams of bytes, which nobody else counts."""
         self._table_bytes += raw.bytes
         self._read.count = max(self._read.count, self._table_bytes)
         return self.transform.apply(raw)

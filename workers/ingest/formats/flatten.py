@@ -13,7 +13,8 @@ from typing import Any
 
 from overlord.errors import TaskFailed
 from overlord.model.jq_program import BadProgram, jq_program
-from overlord.model.json_path import BadPath, Names, Path, is_simple, parse_json_path
+from overlord.model.json_path import BadPath, parse_json_path
+from overlord.model.json_path_steps import Names, Path, is_simple
 from workers.ingest.formats.json_path import json_path
 
 Row = dict[str, Any]

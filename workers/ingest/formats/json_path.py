@@ -7,13 +7,10 @@ element that is null is none of that; below `..`, the elements of an array are s
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
-from overlord.model.json_path import (
+from overlord.model.json_path_steps import (
     Call,
     Compared,
     Condition,
@@ -31,7 +28,9 @@ from overlord.model.json_path import (
     Value,
     Where,
 )
-from workers.ingest.java import text_of
+from workers.ingest.formats.json_path_functions import FUNCTIONS
+from workers.ingest.formats.json_path_operators import OPERATORS
+from workers.ingest.formats.json_path_values import NULL, NoAnswer, NotFound, Unfit, is_map, shown
 
 Out = list[Any]
 Visit = Callable[[Any, Any, Out], None]
@@ -41,35 +40,14 @@ Visits = Callable[[int, Any], Visit | None]
 """The visit that an element of an array gets, by its place and itself."""
 
 
-class _Null:
-    """A null that is an element of an array; one behind a name is None."""
-
-
-class NotFound(Exception):
-    """A path leads nowhere, where that matters."""
-
-
-class _Unfit(Exception):
-    """Values that an operator is not for."""
-
-
-class _NoAnswer(Exception):
-    """Stock Druid's task would fail here."""
-
-
-_NULL = _Null()
-_LARGEST, _SMALLEST = 1.7976931348623157e308, 5e-324
-_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
 def json_path(path: Path) -> Callable[[Any], Any]:
     """What a path finds in a row; null where stock Druid would fail."""
     evaluate = _evaluator(path, strict=False)
 
     def find(row: Any) -> Any:
         try:
-            return _shown(evaluate(row, row))
-        except (_NoAnswer, NotFound, RecursionError):
+            return shown(evaluate(row, row))
+        except (NoAnswer, NotFound, RecursionError):
             return None
 
     return find
@@ -150,7 +128,7 @@ def _keep(model: Any, root: Any, out: Out) -> None:
 
 def _names(names: tuple[str, ...], after: Visit, *, leaf: bool, fails: bool, strict: bool) -> Visit:
     def visit(model: Any, root: Any, out: Out) -> None:
-        if not _is_map(model):
+        if not is_map(model):
             if fails:
                 raise NotFound
             return
@@ -181,7 +159,7 @@ def _elements(numbers: Callable[[int], Iterable[int]], after: Visit, *, fails: b
 def _element(items: list[Any], number: int) -> Any:
     if not -len(items) <= number < len(items):
         return None
-    return _NULL if items[number] is None else items[number]
+    return NULL if items[number] is None else items[number]
 
 
 def _stretch(start: int | None, end: int | None, length: int) -> range:
@@ -197,7 +175,7 @@ def _every(after: Visit) -> Visit:
     def visit(model: Any, root: Any, out: Out) -> None:
         if isinstance(model, list):
             for item in model:
-                after(_NULL if item is None else item, root, out)
+                after(NULL if item is None else item, root, out)
         elif isinstance(model, dict):
             for value in model.values():
                 after(value, root, out)
@@ -210,12 +188,12 @@ def _where(holds: Callable[[Any, Any], bool], after: Visit, *, upstream: bool) -
         if isinstance(model, list):
             for item in model:
                 if holds(item, root):
-                    after(_NULL if item is None else item, root, out)
-        elif _is_map(model):
+                    after(NULL if item is None else item, root, out)
+        elif is_map(model):
             if holds(model, root):
                 after(model, root, out)
         elif upstream:
-            raise _NoAnswer  # "can not be applied to primitives"
+            raise NoAnswer  # "can not be applied to primitives"
 
     return visit
 
@@ -231,7 +209,7 @@ def _beyond(step: Step, steps: tuple[Step, ...], *, strict: bool) -> Visits | No
     last = steps[0] if len(steps) == 1 else None
     if not isinstance(last, Every) and not (isinstance(last, Names) and len(last.names) == 1):
         return lambda number, item: after
-    return lambda number, item: None if _is_map(item) and step != Indexes((number,)) else after
+    return lambda number, item: None if is_map(item) and step != Indexes((number,)) else after
 
 
 def _deep(step: Step, at_once: Visit | None, beyond: Visits | None) -> Visit:
@@ -250,7 +228,7 @@ def _deep(step: Step, at_once: Visit | None, beyond: Visits | None) -> Visit:
                             after(item, root, out)
             for item in model:
                 visit(item, root, out)
-        elif _is_map(model):
+        elif is_map(model):
             if fits(model, root):
                 at_once(model, root, out)
             for value in (model or {}).values():
@@ -262,7 +240,7 @@ def _deep(step: Step, at_once: Visit | None, beyond: Visits | None) -> Visit:
 def _fitting(step: Step, *, leaf: bool) -> Callable[[Any, Any], bool]:
     match step:
         case Names(names) if len(names) > 1 and not leaf:
-            return lambda model, root: _is_map(model)
+            return lambda model, root: is_map(model)
         case Names(names):
             return lambda model, root: isinstance(model, dict) and all(name in model for name in names)
         case Indexes() | Slice():
@@ -275,22 +253,6 @@ def _fitting(step: Step, *, leaf: bool) -> Callable[[Any, Any], bool]:
             return lambda model, root: False
 
 
-def _is_map(model: Any) -> bool:
-    return model is None or isinstance(model, dict)
-
-
-def _shown(value: Any) -> Any:
-    """A result without the marks of nulls in arrays."""
-    if isinstance(value, _Null):
-        return None
-    if isinstance(value, list) and any(isinstance(item, _Null) for item in value):
-        return [None if isinstance(item, _Null) else item for item in value]
-    return value
-
-
-# ---------------------------------------------------------------- functions
-
-
 def _call(call: Call) -> Visit:
     arguments = [_argument(each) for each in call.arguments]
     counted = call.name in ("length", "size") and call.arguments and isinstance(call.arguments[0], Path)
@@ -300,7 +262,7 @@ def _call(call: Call) -> Visit:
         if within is not None and isinstance(found := within(model, model), list):
             out.append(len(found))
         else:
-            out.append(_FUNCTIONS[call.name](model, [argument(root) for argument in arguments]))
+            out.append(FUNCTIONS[call.name](model, [argument(root) for argument in arguments]))
 
     return visit
 
@@ -317,94 +279,7 @@ def _argument(argument: Path | Json) -> Callable[[Any], Any]:
     if isinstance(argument, Json):
         return lambda root: argument
     evaluate = _evaluator(argument, strict=False)
-    return lambda root: _shown(evaluate(root, root))
-
-
-def _numbers(model: Any, arguments: list[Any]) -> list[float]:
-    """The numbers of an array, and of what paths among the arguments find; literals are none."""
-    found = [*(model if isinstance(model, list) else ())]
-    for value in arguments:
-        found += value if isinstance(value, list) else [value]
-    numbers = [float(each) for each in found if _is_number(each)]
-    if not numbers:
-        raise _NoAnswer
-    return numbers
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _deviation(numbers: list[float]) -> float:
-    count, total, squares = len(numbers), sum(numbers), sum(each * each for each in numbers)
-    return math.sqrt(squares / count - total * total / count / count)
-
-
-def _length(model: Any, arguments: list[Any]) -> Any:
-    if model is None:
-        raise _NoAnswer
-    return len(model) if isinstance(model, list | dict) else None
-
-
-def _concat(model: Any, arguments: list[Any]) -> str:
-    parts = [each for each in model if isinstance(each, str)] if isinstance(model, list) else []
-    for value in arguments:
-        if isinstance(value, Json):
-            parts.append(_json_text(value.value))
-        else:
-            parts += [_plain_text(each) for each in (value if isinstance(value, list) else [value]) if each is not None]
-    return "".join(parts)
-
-
-def _plain_text(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return _json_text(value)
-    return text_of(value)
-
-
-def _json_text(value: Any) -> str:
-    import json
-
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _append(model: Any, arguments: list[Any]) -> Any:
-    if not isinstance(model, list):
-        return model
-    return [*model, *(value.value if isinstance(value, Json) else value for value in arguments)]
-
-
-def _sequence(model: Any, number: int) -> Any:
-    if not isinstance(model, list) or not -len(model) <= number < len(model):
-        raise _NoAnswer
-    return model[number]
-
-
-def _index(model: Any, arguments: list[Any]) -> Any:
-    given = [value.value if isinstance(value, Json) else value for value in arguments]
-    if not given or not _is_number(given[0]):
-        raise _NoAnswer
-    return _sequence(model, int(given[0]))
-
-
-_FUNCTIONS: dict[str, Callable[[Any, list[Any]], Any]] = {
-    "append": _append,
-    "avg": lambda model, given: (lambda n: sum(n) / len(n))(_numbers(model, given)),
-    "concat": _concat,
-    "first": lambda model, given: _sequence(model, 0),
-    "index": _index,
-    "keys": lambda model, given: list(model or ()) if _is_map(model) else None,
-    "last": lambda model, given: _sequence(model, -1),
-    "length": _length,
-    "max": lambda model, given: max(_SMALLEST, *_numbers(model, given)),
-    "min": lambda model, given: min(_LARGEST, *_numbers(model, given)),
-    "size": _length,
-    "stddev": lambda model, given: _deviation(_numbers(model, given)),
-    "sum": lambda model, given: sum(_numbers(model, given)),
-}
-
-
-# ---------------------------------------------------------------- conditions
+    return lambda root: shown(evaluate(root, root))
 
 
 def _holding(condition: Condition) -> Callable[[Any, Any], bool]:
@@ -414,7 +289,7 @@ def _holding(condition: Condition) -> Callable[[Any, Any], bool]:
     def test(item: Any, root: Any) -> bool:
         try:
             return holds(item, root)
-        except _Unfit:
+        except Unfit:
             return False
 
     return test
@@ -434,7 +309,7 @@ def _condition(condition: Condition) -> Callable[[Any, Any], bool]:
         case Compared(Json(list() | dict()), "==" | "===" | "!=" | "!==" as operator, _):
             return lambda item, root: operator[0] == "!"  # such a literal equals nothing
         case Compared(left, operator, right):
-            first, second, test = _value(left), _value(right), _TESTS[operator]
+            first, second, test = _value(left), _value(right), OPERATORS[operator]
             return lambda item, root: test(first(item, root), second(item, root))
     raise AssertionError(condition)
 
@@ -458,145 +333,4 @@ def _value(value: Value) -> Callable[[Any, Any], Any]:
     if isinstance(value, Pattern):
         return lambda item, root: value.regex
     evaluate, relative = _evaluator(value, strict=False), value.relative
-    return lambda item, root: _shown(evaluate(item if relative else root, root))
-
-
-def _equal(left: Any, right: Any) -> bool:
-    """As stock Druid's library has it: a text that is a number equals that number, seen from the left one."""
-    if isinstance(left, list | dict) or isinstance(right, list | dict):
-        return _same(left, right)
-    if isinstance(left, str):
-        return (isinstance(right, str) and left == right) or (_is_number(right) and left == _number_text(right))
-    if _is_number(left):
-        if isinstance(right, str):
-            return _DECIMAL.fullmatch(right) is not None and float(right) == left
-        return _is_number(right) and bool(left == right)
-    return type(left) is type(right) and bool(left == right)
-
-
-def _number_text(number: int | float) -> str:
-    """A number as Java's BigDecimal prints it."""
-    return str(number) if isinstance(number, int) else str(Decimal(text_of(number)))
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equality of JSON, in which 1 is not 1.0."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_same(value, right[name]) for name, value in left.items())
-    return bool(left == right)
-
-
-def _kind(value: Any) -> Any:
-    return "number" if _is_number(value) else "json" if isinstance(value, list | dict) else type(value)
-
-
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def compare(left: Any, right: Any) -> bool:
-        if isinstance(left, str) and isinstance(right, str):
-            return test(left.encode("utf-16-be", "surrogatepass"), right.encode("utf-16-be", "surrogatepass"))
-        return _is_number(left) and _is_number(right) and test(left, right)
-
-    return compare
-
-
-def _matches(left: Any, right: Any) -> bool:
-    if isinstance(left, re.Pattern) == isinstance(right, re.Pattern):
-        return False
-    regex, value = (left, right) if isinstance(left, re.Pattern) else (right, left)
-    _check_plain(value if isinstance(value, list) else [])
-    texts = [text_of(each) for each in (value if isinstance(value, list) else [value]) if each is not None]
-    return any(regex.fullmatch(text) for text in texts)
-
-
-def _check_plain(*lists: list[Any]) -> None:
-    if any(isinstance(item, list | dict) for items in lists for item in items):
-        raise _NoAnswer  # "Could not determine value type"
-
-
-def _among(left: Any, items: list[Any]) -> bool:
-    _check_plain(items)
-    return any(_equal(left, item) for item in items)
-
-
-def _in(left: Any, right: Any) -> bool:
-    _check_json(right)
-    return isinstance(right, list) and _among(left, right)
-
-
-def _check_json(*values: Any) -> None:
-    if not all(isinstance(value, list | dict) for value in values):
-        raise _Unfit
-
-
-def _contains(left: Any, right: Any) -> bool:
-    if isinstance(left, str) and isinstance(right, str):
-        return right in left
-    return isinstance(left, list) and _among(right, left)
-
-
-def _lists(test: Callable[[list[Any], list[Any]], bool]) -> Callable[[Any, Any], bool]:
-    def compare(left: Any, right: Any) -> bool:
-        _check_json(right)
-        if isinstance(right, dict):
-            return False
-        _check_json(left)
-        if isinstance(left, dict):
-            return False
-        _check_plain(left, right)
-        return test(left, right)
-
-    return compare
-
-
-def _size(left: Any, right: Any) -> bool:
-    return _is_number(right) and isinstance(left, list | str) and len(left) == int(right)
-
-
-def _empty(left: Any, right: Any) -> bool:
-    if not isinstance(left, str | list | dict):
-        return False
-    if not isinstance(right, bool):
-        raise _Unfit
-    return (not left) == right
-
-
-def _exists_as(left: Any, right: Any) -> bool:
-    if not isinstance(left, bool) and not isinstance(right, bool):
-        raise _NoAnswer
-    if not (isinstance(left, bool) and isinstance(right, bool)):
-        raise _Unfit
-    return left == right
-
-
-def _never(left: Any, right: Any) -> bool:
-    """Of operators that need what no path and no text can give."""
-    raise _Unfit
-
-
-_TESTS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": _equal,
-    "!=": lambda left, right: not _equal(left, right),
-    "===": lambda left, right: _kind(left) == _kind(right) and _equal(left, right),
-    "!==": lambda left, right: not (_kind(left) == _kind(right) and _equal(left, right)),
-    "<": _ordered(lambda left, right: left < right),
-    "<=": _ordered(lambda left, right: left <= right),
-    ">": _ordered(lambda left, right: left > right),
-    ">=": _ordered(lambda left, right: left >= right),
-    "=~": _matches,
-    "IN": _in,
-    "NIN": lambda left, right: not _in(left, right),
-    "CONTAINS": _contains,
-    "ALL": _never,
-    "SIZE": _size,
-    "EXISTS": _exists_as,
-    "TYPE": _never,
-    "MATCHES": _never,
-    "EMPTY": _empty,
-    "SUBSETOF": _lists(lambda left, right: all(_among(item, right) for item in left)),
-    "ANYOF": _lists(lambda left, right: any(_among(item, right) for item in left)),
-    "NONEOF": _lists(lambda left, right: not any(_among(item, right) for item in left)),
-}
+    return lambda item, root: shown(evaluate(item if relative else root, root))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from overlord.errors import TaskFailed
+from overlord.model.java_pattern import java_pattern
 from workers.ingest.formats.base import column, input_formats
 from workers.ingest.formats.delimited import unique_columns
 from workers.ingest.formats.text import LineFormat, LineReader, Parsed
@@ -37,8 +38,8 @@ class RegexFormat(LineFormat):
         if not isinstance(text, str):
             raise TaskFailed("inputFormat.pattern must be a string", where="spec.ioConfig.inputFormat.pattern")
         try:
-            pattern = re.compile(re.sub(r"\(\?<(?=[A-Za-z])", "(?P<", text), re.ASCII)
-        except re.error as error:
+            pattern = java_pattern(text)
+        except ValueError as error:
             raise TaskFailed(
                 f"inputFormat.pattern cannot be read: {error}", where="spec.ioConfig.inputFormat.pattern"
             ) from None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import re
 from typing import Any
 
+from overlord.model.java_pattern import java_pattern as read_java_pattern
 from workers.ingest.expressions.functions.base import function
 from workers.ingest.expressions.values import LONG_MAX, LONG_MIN, ExpressionError, long, piece, text, units
 
@@ -199,16 +199,9 @@ def _decode(value: Any) -> str | None:
 
 # ---------------------------------------------------------------- regular expressions
 
-_NAMED_GROUP = re.compile(r"\(\?<(?![=!])")
-_POSIX = {
-    "Alpha": "a-zA-Z", "Digit": "0-9", "Alnum": "a-zA-Z0-9", "Upper": "A-Z", "Lower": "a-z", "Space": r"\s",
-    "Punct": re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"), "XDigit": "0-9a-fA-F",
-}  # fmt: skip
-_CLASS = re.compile(r"\\p\{(\w+)\}")
 _REFERENCE = re.compile(r"\\(.)|\$(\d)|\$\{(\w+)\}", re.DOTALL)
 
 
-@functools.lru_cache(512)
 def java_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression as Java writes it.
 
@@ -217,11 +210,9 @@ def java_pattern(pattern: str) -> re.Pattern[str]:
     ExpressionError
         It is none, or has what only Java knows.
     """
-    adapted = _NAMED_GROUP.sub("(?P<", pattern)
-    adapted = _CLASS.sub(lambda match: f"[{_POSIX[match[1]]}]" if match[1] in _POSIX else match[0], adapted)
     try:
-        return re.compile(adapted.replace(r"\z", r"\Z"))
-    except re.error as error:
+        return read_java_pattern(pattern)
+    except ValueError as error:
         raise ExpressionError(f"The regular expression [{pattern}] cannot be read: {error}") from None
 
 
