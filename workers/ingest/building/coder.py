@@ -50,7 +50,7 @@ class Seen:
         self._dtype = pl.Categorical(pl.Categories.random())
         self._keeps = pl.Series([], dtype=self._dtype)  # polars forgets the values with the last series of the type
         self._count = 0
-        self._values = EMPTY.values
+        self._parts = [EMPTY.values]
 
     def __len__(self) -> int:
         return self._count
@@ -63,20 +63,24 @@ class Seen:
         return places.to_numpy() + np.uint32(1)
 
     def grow(self, values: pl.Series, codes: Ints, highest: int) -> int:
-        """Count what `codes` has made of `values`; about the memory that those new among them take."""
+        """Keep the values that `codes` has shown to be new; about the memory they take."""
         new = highest - self._count
         if new <= 0:
             return 0
-        texts = values.filter(pl.Series(codes > self._count)).str.len_bytes()
+        at = np.flatnonzero(codes > self._count)
+        places = np.empty(new, np.intp)
+        places[codes[at] - (self._count + 1)] = at  # whichever of equal values comes last
+        texts = values.gather(places).alias("values")
+        self._parts.append(texts)
         self._count = highest
-        return new * (VALUE_BYTES + int(texts.sum()) // len(texts))
+        return new * VALUE_BYTES + int(texts.str.len_bytes().sum())
 
     @property
     def values(self) -> pl.Series:
         """All of them."""
-        if len(self._values) != self._count:
-            self._values = self._dtype.categories.to_series().alias("values")
-        return self._values
+        if len(self._parts) > 1:
+            self._parts = [pl.concat(self._parts, rechunk=True)]
+        return self._parts[0]
 
 
 @dataclass(frozen=True)
