@@ -129,6 +129,16 @@ def test_compaction_keeps_types_values_and_casts(tmp_path):
     assert [after.column(name).enforced for name in ("n", "v", "c")] == [False, False, True]
 
 
+def test_columns_of_mixed_scalars_are_reindexed_as_they_are(tmp_path):
+    overlord = FakeOverlord()
+    values = ["1", 1, 2.5, "text", None, '"quoted"']
+    rows = [{"ts": "2024-03-01", "n": n, "v": value} for n, value in enumerate(values)]
+    (before,) = columns(ingest(without_rollup(task(rows, [AUTO[0], AUTO[6]])), tmp_path / "a", overlord=overlord))
+    assert before.columns()["v"] == "STRING"
+    (after,) = columns(compact(tmp_path / "b", overlord=overlord, interval="2024-03-01/2024-03-02"))
+    assert [row["v"] for row in sorted(after.rows(), key=lambda row: row["n"])] == values
+
+
 def test_discovery_finds_columns_with_their_types_and_leaves_out_the_excluded(tmp_path):
     rows = [
         {"ts": "2024-03-01", "x": 1, "y": "a", "added": 5, "hidden": 1, "null": None},

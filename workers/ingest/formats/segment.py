@@ -23,6 +23,7 @@ from workers.ingest.formats.base import RawBatch, RawChunk
 from workers.ingest.sources.ahead import ahead
 from workers.ingest.transform.filters import read_filter
 from workers.publish.fetch import fetch
+from workers.segment.nested import GlobalReader, JsonReader
 from workers.segment.reader import TIME, SegmentReader
 
 BLOCK_ROWS = 65536
@@ -176,6 +177,6 @@ def _raw(reader: SegmentReader, name: str, start: int, stop: int) -> pl.Series:
     kind = reader.column(name).type_name
     if kind == "ARRAY<STRING>" and column.dtype == pl.List(pl.String):  # of which one with one item is no plain text
         return pl.Series(name, column.to_list(), dtype=pl.Object)
-    if column.dtype == pl.String and kind != "STRING":
+    if column.dtype == pl.String and isinstance(reader.column(name), GlobalReader | JsonReader):
         return pl.Series(name, [None if v is None else orjson.loads(v) for v in column], dtype=pl.Object)
     return column
