@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from overlord.model.jq_program import BadProgram, jq_program
 from overlord.model.json_path import BadPath, parse_json_path
 from overlord.registry import Registry
 from overlord.schemas.base import (
-    AnyShape,
     Fault,
     Flag,
     Inside,
@@ -245,8 +245,39 @@ class AvroFormat(Shape):
             yield "extractUnionsByType", "extractUnionsByType is not known here: unions are read as their values"
 
 
-@input_format_kinds.add("kafka")
-class KafkaFormat(AnyShape):
-    """Keys, headers and values of Kafka's messages; it passes as it is."""
+header_kinds: Kinds = Registry("format of headers")
+_KAFKA = "org.apache.druid.data.input.kafkainput."
 
-    java = "org.apache.druid.data.input.kafkainput.KafkaInputFormat"
+
+@header_kinds.add("string")
+class TextHeaders(Shape):
+    """Headers whose values are texts."""
+
+    java = _KAFKA + "KafkaStringHeaderFormat"
+
+    encoding = Text("UTF-8")
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        try:
+            codecs.lookup(data.get("encoding", "UTF-8"))
+        except (LookupError, ValueError):
+            yield "encoding", data["encoding"]
+
+
+@input_format_kinds.add("kafka")
+class KafkaFormat(Shape):
+    """Keys, headers and values of Kafka's messages."""
+
+    java = _KAFKA + "KafkaInputFormat"
+
+    headerFormat = Poly(header_kinds, _KAFKA + "KafkaHeaderFormat", named="headerFormat")
+    keyFormat = Poly(input_format_kinds, INPUT_FORMAT, named="keyFormat")
+    valueFormat = Poly(input_format_kinds, INPUT_FORMAT, named="valueFormat")
+    headerColumnPrefix = Text("kafka.header.")
+    keyColumnName = Text("kafka.key")
+    timestampColumnName = Text("kafka.timestamp")
+    topicColumnName = Text("kafka.topic")
+
+    def problems(self, data: dict[str, Any]) -> Iterator[Problem]:
+        if "valueFormat" in data and data["valueFormat"] is None:
+            yield "valueFormat", "valueFormat must not be null"

@@ -128,3 +128,44 @@ def test_suspending_changes_the_spec_but_not_a_noop():
     )
     noop = load_supervisor({"type": "NoopSupervisorSpec", "id": "n", "dataSources": ["a"]})
     assert noop.with_suspended(True) == noop
+
+
+KAFKA_FORMAT = "org.apache.druid.data.input.kafkainput.KafkaInputFormat"
+
+
+def test_the_kafka_format_is_stored_with_all_defaults():
+    given = {"type": "kafka", "valueFormat": {"type": "json"}, "headerFormat": {"type": "string"}}
+    stored = load_supervisor(kafka(inputFormat=given)).payload["spec"]["ioConfig"]["inputFormat"]
+    assert list(stored.items()) == [
+        ("type", "kafka"),
+        ("headerFormat", {"type": "string", "encoding": "UTF-8"}),
+        ("keyFormat", None),
+        ("valueFormat", {"type": "json"}),
+        ("headerColumnPrefix", "kafka.header."),
+        ("keyColumnName", "kafka.key"),
+        ("timestampColumnName", "kafka.timestamp"),
+        ("topicColumnName", "kafka.topic"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "where"),
+    [
+        ({}, f"Cannot construct instance of `{KAFKA_FORMAT}`, problem: valueFormat must not be null", "valueFormat"),
+        ({"valueFormat": {"type": "x"}}, "Could not resolve type id 'x' as a subtype of", "valueFormat.type"),
+        (
+            {"valueFormat": {"type": "json"}, "headerFormat": {"type": "string", "encoding": "nope"}},
+            "KafkaStringHeaderFormat`, problem: nope",
+            "headerFormat.encoding",
+        ),
+        (
+            {"valueFormat": {"type": "json", "flattenSpec": {"fields": [{"type": "path", "name": "a", "expr": "$["}]}}},
+            "JSONPathFieldSpec`, problem: Could not parse token",
+            "valueFormat.flattenSpec.fields[0].expr",
+        ),
+    ],
+)
+def test_what_is_wrong_inside_the_kafka_format_is_refused_with_its_place(form, text, where):
+    error = refusal(kafka(inputFormat={"type": "kafka", **form}))
+    assert text in error.message
+    assert error.where == f"spec.ioConfig.inputFormat.{where}"
