@@ -24,9 +24,14 @@ def install(app: Flask) -> None:
     app.before_request(_refuse_unacceptable)
 
 
+def minds(endpoint: str) -> bool:
+    """Whether a route answers only who takes JSON."""
+    return endpoint.partition(".")[0] in ROUTES and endpoint not in ANYTHING
+
+
 def _refuse_unacceptable() -> Response | None:
     """406 to who accepts no JSON, whatever the weights say. A body of the wrong type comes first, and is a 415."""
-    if request.blueprint not in ROUTES or request.endpoint in ANYTHING or _accepts_json():
+    if request.endpoint is None or not minds(request.endpoint) or _accepts_json():
         return None
     if request.method == "POST" and request.mimetype not in ("", JSON):
         return None

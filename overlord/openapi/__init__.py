@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.routing import Rule
 
+from overlord.api import negotiation
 from overlord.openapi import chat, cluster, supervisors, tasks, workers
 from overlord.openapi.base import FAULT, Route, Schema, nothing
 from overlord.openapi.shapes import SHAPES
@@ -93,6 +94,8 @@ def _always(route: Route, rule: Rule) -> dict[int, Any]:
         always |= {307: nothing("Another server leads."), 503: nothing("No leader or no database; ask again.")}
     if route.body is not None:
         always |= {413: FAULT, 415: nothing("The content type is not JSON."), 400: FAULT}
+    if negotiation.minds(rule.endpoint):
+        always[406] = nothing("The client does not take JSON.")
     return always
 
 

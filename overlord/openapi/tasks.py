@@ -172,7 +172,7 @@ ROUTES: dict[str, Route] = {
         }
     ),
     "tasks.task_status": Route(
-        body=Body(schema=some({"type": ["string", "number"]}, at_least=1), what="Ids of tasks."),
+        body=Body(schema=some({"type": ["string", "number", "boolean"]}, at_least=1), what="Ids of tasks."),
         answers={200: gives(by_name(ref("BriefStatus")), "Those that exist, by id."), 400: raw("No ids.")},
     ),
     "actions.action": Route(
