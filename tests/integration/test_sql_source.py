@@ -14,6 +14,15 @@ from workers.ingest.sources import SplitHint, input_sources
 from workers.sampling.sampler import sample
 
 
+@pytest.fixture(scope="module")
+def dsn(postgres):
+    """A database for all tests here."""
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE sql_source")
+        yield postgres.dsn.rsplit("/", 1)[0] + "/sql_source"
+        connection.execute("DROP DATABASE sql_source WITH (FORCE)")
+
+
 @pytest.fixture
 def source(dsn):
     """The inputSource of some queries."""
@@ -100,6 +109,7 @@ TEXTS = ["", "a\tb", "c\\nd", "e\nf", "\\", "\\N", "𝄞", "\r\v\b\f", None, "\\
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 1 << 20])
 def test_any_text_comes_through_in_pieces_of_any_size(source, dsn, chunk_bytes):
     with psycopg.connect(dsn) as connection:
+        connection.execute("DROP TABLE IF EXISTS texts")
         connection.execute("CREATE TABLE texts (n int, t text)")
         connection.cursor().executemany("INSERT INTO texts VALUES (%s, %s)", list(enumerate(TEXTS)))
     asked = source("SELECT t FROM texts ORDER BY n;\n", "SELECT n, t FROM texts WHERE n > 9 -- the last ones")

@@ -9,7 +9,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workers.ingest.formats import delimited, input_formats
@@ -17,6 +17,7 @@ from workers.ingest.formats import json as json_format
 from workers.ingest.sources import InputObject
 
 SIZES = (1, 7, 1 << 20)
+QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\x01"), max_size=6)
 CELLS = TEXTS | st.sampled_from(["", "𝄞", 'a"b', "a,b", "a\nb", "1", "-7", "1.5", '"', '""', "\t", "{}"])
 TABLES = st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=12)
@@ -61,7 +62,7 @@ def present(*cells):
     return {name: cell for name, cell in zip("abc", cells, strict=True) if cell}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(QUICK, max_examples=40)
 @given(rows=TABLES, quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_csv_gives_the_table_that_went_in(rows, quoting):
     out = io.StringIO()
@@ -72,7 +73,7 @@ def test_csv_gives_the_table_that_went_in(rows, quoting):
     assert bad == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(QUICK, max_examples=30)
 @given(rows=st.lists(st.tuples(*[CELLS.map(lambda cell: cell.replace("\n", "").replace("\t", ""))] * 3), max_size=12))
 @pytest.mark.parametrize("delimiter", ["\t", "|", "||"])
 def test_tsv_gives_the_table_that_went_in(delimiter, rows):
@@ -83,7 +84,7 @@ def test_tsv_gives_the_table_that_went_in(delimiter, rows):
     assert bad == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(QUICK, max_examples=50)
 @given(text=ODD)
 @pytest.mark.parametrize("kind", ["csv", "tsv"])
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_any_text_is_read_alike_as_cells(kind, spec, text):
     assert len(rows) == len(events) and bad == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(QUICK, max_examples=40)
 @given(text=ODD)
 def test_any_text_is_read_alike_by_a_pattern(text):
     found, events, bad = the_same("regex", text, pattern=r"([^,]*),(.*)", columns=["a", "b"], listDelimiter="|")
@@ -122,7 +123,7 @@ VALUES = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "c", "d e", "é"]), VALUES, max_size=4), max_size=10)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(QUICK, max_examples=40)
 @given(rows=OBJECTS, ascii=st.booleans(), spaces=st.booleans())
 def test_json_gives_the_objects_that_went_in(rows, ascii, spaces):
     separators = (", ", ": ") if spaces else (",", ":")
@@ -132,7 +133,7 @@ def test_json_gives_the_objects_that_went_in(rows, ascii, spaces):
     assert bad == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(QUICK, max_examples=40)
 @given(rows=st.lists(st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2).map(json.dumps) | ODD, max_size=8))
 def test_lines_that_are_no_json_are_told_alike(rows):
     the_same(
