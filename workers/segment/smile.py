@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 HEADER = b":)\n"
@@ -188,12 +189,12 @@ def _share(table: list[str], text: str) -> None:
 class _Encoder:
     def __init__(self, out: bytearray) -> None:
         self.out = out
-        self.names: dict[bytes, int] = {}
+        self.names: dict[str, int] = {}
 
     def value(self, value: Any) -> None:
         out = self.out
         if isinstance(value, str):
-            self._text(value.encode("utf-8", "replace"), is_ascii=value.isascii())
+            out += _text(value)
         elif value is None:
             out.append(0x21)
         elif isinstance(value, bool):
@@ -216,37 +217,41 @@ class _Encoder:
                 self.value(item)
             out.append(0xFB)
 
-    def _text(self, raw: bytes, *, is_ascii: bool) -> None:
-        size = len(raw)
-        if not size:
-            self.out.append(0x20)
-        elif is_ascii and size <= 64:
-            self.out += bytes((0x40 + size - 1,)) + raw
-        elif not is_ascii and size <= 65:
-            self.out += bytes((0x80 + size - 2,)) + raw
-        else:
-            self.out += bytes((0xE0 if is_ascii else 0xE4,)) + raw + END_OF_STRING
-
     def _name(self, name: str) -> None:
-        raw = name.encode("utf-8", "replace")
-        if not raw:
-            self.out.append(0x20)
-            return
-        known = self.names.get(raw)
+        known = self.names.get(name)
         if known is not None:
             self.out += bytes((0x40 + known,)) if known < 64 else bytes((0x30 | known >> 8, known & 0xFF))
             return
-        is_ascii, size = name.isascii(), len(raw)
-        if is_ascii and size <= SHARED_BYTES:
-            self.out += bytes((0x80 + size - 1,)) + raw
-        elif not is_ascii and size <= 57:
-            self.out += bytes((0xC0 + size - 2,)) + raw
-        else:
-            self.out += b"\x34" + raw + END_OF_STRING
-        if size <= SHARED_BYTES:
+        token, is_shared = _name_token(name)
+        self.out += token
+        if is_shared:
             if len(self.names) == SHARED_LIMIT:
                 self.names.clear()
-            self.names[raw] = len(self.names)
+            self.names[name] = len(self.names)
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode("utf-8", "replace")
+    size = len(raw)
+    if not size:
+        return b"\x20"
+    if value.isascii():
+        return bytes((0x40 + size - 1,)) + raw if size <= 64 else b"\xe0" + raw + END_OF_STRING
+    return bytes((0x80 + size - 2,)) + raw if size <= 65 else b"\xe4" + raw + END_OF_STRING
+
+
+@lru_cache(maxsize=4096)
+def _name_token(name: str) -> tuple[bytes, bool]:
+    """A name at its first place, and whether later ones refer to that."""
+    raw = name.encode("utf-8", "replace")
+    size = len(raw)
+    if not size:
+        return b"\x20", False
+    if name.isascii() and size <= SHARED_BYTES:
+        return bytes((0x80 + size - 1,)) + raw, True
+    if not name.isascii() and size <= 57:
+        return bytes((0xC0 + size - 2,)) + raw, True
+    return b"\x34" + raw + END_OF_STRING, size <= SHARED_BYTES
 
 
 def _put_whole(out: bytearray, value: int) -> None:
