@@ -140,3 +140,23 @@ def test_a_cast_makes_the_values_of_an_auto_column_alike():
 def test_no_rows_can_be_asked_for():
     with pytest.raises(TaskFailed, match="Invalid max row count: 0"):
         take(lines({}), numRows=0)
+
+
+def test_states_of_metrics_are_shown_as_druid_prints_them():
+    metrics = [
+        {"type": "longLast", "name": "last", "fieldName": "n"},
+        {"type": "stringFirst", "name": "first", "fieldName": "s"},
+        {"type": "hyperUnique", "name": "hyper", "fieldName": "s"},
+        {"type": "thetaSketch", "name": "theta", "fieldName": "s"},
+        {"type": "filtered", "aggregator": {"type": "count", "name": "few"}, "filter": {
+            "type": "selector", "dimension": "s", "value": "b"}},
+    ]  # fmt: skip
+    rows = lines({"k": "x", "n": 1, "s": "a"}, {"k": "x", "n": 2, "s": "b"}, {"k": "y"})
+    answer = take(rows, dimensions={"dimensions": ["k"]}, granularity={"rollup": True}, metrics=metrics)
+    day = 1704067200000
+    assert parsed(answer, "last")[0] == {"lhs": day, "rhs": 2}
+    assert parsed(answer, "first") == [{"lhs": day, "rhs": "a"}, {"lhs": 2**62 - 1, "rhs": None}]
+    assert parsed(answer, "few") == [1, 0]
+    assert parsed(answer, "hyper")[1] == "AQAAAAAAAA=="
+    kinds = {each["name"]: each["type"] for each in answer["logicalSegmentSchema"]}
+    assert kinds["hyper"] == "COMPLEX<hyperUnique>" and kinds["last"] == "COMPLEX<serializablePairLongLong>"

@@ -50,7 +50,7 @@ class Cells:
         """The byte strings."""
         ends = self.ends[:].tolist()
         data = self.data[:].tobytes()
-        return [data[start:stop] for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+        return [data[start:stop] for start, stop in zip([0, *ends][:-1], ends, strict=True)]
 
     def take(self, rows: Rows) -> Cells:
         """The cells at `rows`, of cells in memory."""
