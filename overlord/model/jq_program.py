@@ -28,8 +28,8 @@ def jq_program(text: str) -> Callable[[Any], Any]:
         jq.compile(text)
         program = jq.compile(_ALONE.format(text))
     except ValueError as error:
-        said = str(error).splitlines()[0].removeprefix("jq: error: ")
-        raise BadProgram(f"{said.partition(' at <top-level>')[0]} (jq program {text!r})") from None
+        said = str(error).partition("\n")[0].removeprefix("jq: error: ")
+        raise BadProgram(f"{said.partition(' at <top-level>')[0]} (jq program {text!r:.200})") from None
 
     def run(row: Any) -> Any:
         try:

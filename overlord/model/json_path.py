@@ -60,7 +60,12 @@ def parse_json_path(text: str) -> Path:
         text = "$." + text
     if text.endswith("."):
         raise BadPath("Path must not end with a '.' or '..'")
-    return _Reader(text).path()
+    try:
+        return _Reader(text).path()
+    except BadPath:
+        raise
+    except (ValueError, IndexError, RecursionError) as error:  # a number of thousands of digits, too many brackets
+        raise BadPath(f"{type(error).__name__}: {error}") from None
 
 
 class _Reader:

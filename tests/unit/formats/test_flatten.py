@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from overlord.errors import BadRequest, TaskFailed
 from overlord.model.json_path import BadPath, parse_json_path
@@ -147,3 +149,22 @@ def test_jq_without_its_library_is_refused_with_what_to_install(monkeypatch):
         load({"type": "inline", "data": "x"}, spec)
     with pytest.raises(TaskFailed, match=r"pip install 'overlord\[jq\]'"):
         input_formats["json"].from_json(spec)
+
+
+LETTERS = st.text(st.sampled_from("$@.*[]()?'\",:-0129ab =!<>&|~/\\{}é𝄞"), max_size=25)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=LETTERS | LETTERS.map(lambda text: f"$.a[?({text})]") | LETTERS.map(lambda text: f"$['a']{text}"))
+def test_any_text_is_a_path_or_is_refused(text):
+    try:
+        parse_json_path(text)
+    except BadPath:
+        return
+    get("path", text, ROW)
+
+
+@pytest.mark.parametrize("text", ["$.a[" + "9" * 5000 + "]", "$.a[?" + "(" * 5000 + "@.a" + ")" * 5000 + "]"])
+def test_a_monstrous_path_is_refused(text):
+    with pytest.raises(BadPath):
+        parse_json_path(text)
