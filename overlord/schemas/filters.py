@@ -154,7 +154,8 @@ class Selector(_Needy):
     needs = (("dimension", "dimension must not be null"),)
 
     def completed(self, data: dict[str, Any]) -> dict[str, Any]:
-        return data | {"value": _text(data.get("value"))}
+        value = _text(data.pop("value", None))
+        return data | {"value": value}  # the last, as Druid writes it
 
 
 @filter_kinds.add("in")

@@ -32,6 +32,8 @@ LONG = {  # much like others
     "s_state_range",
     "x_bad_noint_hash",
     "x_compact_par_hash",
+    "z16",
+    "z57",
 }
 
 

@@ -148,7 +148,8 @@ class Appending:
         answer = self._actions.submit(self._request | {"timestamp": when, "previousSegmentId": self._previous})
         if answer is None:
             raise TaskFailed(
-                f"Failed to add a row with timestamp[{when}]: no segment could be allocated for it. Its time chunk may "
+                f"org.apache.druid.java.util.common.ISE: Failed to add a row with timestamp[{when}]\n"
+                "No segment could be allocated for it. Its time chunk may "
                 "be locked by another task, or its segments lie across the one asked for"
             )
         if self._lineage:

@@ -145,7 +145,12 @@ class Ingestion:
         partitions = partitioning(self._tuning)
         if isinstance(partitions, HashedPartitions):
             by_sub_tasks = _shared_by_sub_tasks(self._ctx)
-            partitions = replace(partitions, rollup=self._schema.rollup, by_sub_tasks=by_sub_tasks)
+            partitions = replace(
+                partitions,
+                rollup=self._schema.rollup,
+                query_granularity=self._schema.query_granularity,
+                by_sub_tasks=by_sub_tasks,
+            )
         return partitions
 
     def run(self) -> int:

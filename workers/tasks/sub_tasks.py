@@ -11,6 +11,7 @@ import numpy as np
 
 from overlord import faults
 from overlord.errors import TaskFailed
+from overlord.model.granularity import Granularity
 from overlord.model.interval import Interval
 from overlord.model.segment import DataSegment
 from overlord.model.shard_spec import ShardSpec
@@ -144,10 +145,14 @@ def single_phase(ctx: TaskContext) -> None:
         result["segments"] = list(split.segments())
 
 
+def _query_granularity(ctx: TaskContext) -> Granularity:
+    return BuildSchema.from_spec(ctx.payload["spec"], ctx.context, ctx.settings).query_granularity
+
+
 @jobs.add("partial_dimension_cardinality")
 def cardinality(ctx: TaskContext) -> None:
     """How many keys each chunk has: those of all dimensions, whichever are hashed then."""
-    partitions = HashedPartitions()
+    partitions = HashedPartitions(query_granularity=_query_granularity(ctx))
     with _split(ctx, DynamicPartitions()) as (split, result):
         found: dict[str, Any] = {}
         for run, buckets in split.batches():
@@ -181,6 +186,7 @@ def generate_hashed(ctx: TaskContext) -> None:
     partitions = replace(
         HashedPartitions.from_json(ctx.payload["spec"]["tuningConfig"]["partitionsSpec"]),
         shards_of={Interval.parse(chunk).start: int(count) for chunk, count in shards.items()},
+        query_granularity=_query_granularity(ctx),
     )
     _generate(ctx, partitions)
 

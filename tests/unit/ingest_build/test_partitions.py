@@ -141,6 +141,18 @@ def test_a_margin_for_an_error_of_druids_sketch_is_kept_below_the_most_rows(rows
     assert RangePartitions(dimensions=("s",), max_rows=most).count(rows) == parts
 
 
+@pytest.mark.parametrize(("query", "truncated"), [("ALL", -(2**62)), ("DAY", T0 // DAY * DAY), ("HOUR", T0)])
+def test_the_time_that_is_hashed_may_lie_before_the_rows_chunk(query, truncated, tmp_path):
+    rows = [{"__time": T0, "s": str(i), "total": 1} for i in range(20)]
+    partitions = HashedPartitions(num_shards=4, query_granularity=Granularity.parse(query))
+    buckets = Buckets(Granularity.parse("HOUR"))
+    of = schema(query=query)
+    for one in build([batch(rows)], tmp_path, of=of, partitions=partitions, buckets=buckets):
+        for row in SegmentReader(one.directory).rows():
+            key = [truncated, {"s": [row["s"]]}]
+            assert one.shard_spec.to_json()["bucketId"] == abs(int(np.fmod(murmur(written(key).encode()), 4)))
+
+
 def test_sub_tasks_round_the_number_of_shards_to_the_nearest(tmp_path):
     rows = [{"__time": T0 + i * 1000, "s": str(i), "total": 1} for i in range(50)]
     days = built(rows, HashedPartitions(target_rows=21, by_sub_tasks=True), tmp_path)

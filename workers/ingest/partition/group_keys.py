@@ -44,8 +44,8 @@ def of_dimensions(run: Run, names: Sequence[str], start: int, stop: int) -> pl.S
     return _joined([*parts, pl.lit("]")], stop - start)
 
 
-def of_all(run: Run, start: int, stop: int) -> pl.Series:
-    """Keys of the rows `start` to `stop` by time and all dimensions."""
+def of_all(run: Run, start: int, stop: int, truncated: Ints) -> pl.Series:
+    """Keys of the rows `start` to `stop` by their truncated times and all dimensions."""
     names = sorted(run.dimensions, key=lambda name: utf16.sort_key(name.encode()))
     entries: list[Any] = []
     for name in names:
@@ -53,7 +53,7 @@ def of_all(run: Run, start: int, stop: int) -> pl.Series:
         entry = pl.concat_str([pl.lit(f",{quoted(name)}:["), values, pl.lit("]")])
         entries.append(pl.when(values.is_not_null()).then(entry).otherwise(pl.lit("")))
     body = _joined(entries, stop - start).str.strip_prefix(",") if entries else pl.lit("")
-    times = pl.Series("time", run.time[start:stop]).cast(pl.String)
+    times = pl.Series("time", truncated).cast(pl.String)
     return _joined([pl.lit("["), times, pl.lit(",{"), body, pl.lit("}]")], stop - start)
 
 

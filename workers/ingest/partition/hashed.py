@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlord.model import shard_spec
+from overlord.model.granularity import Granularity
 from workers.ingest.building.run import Run
 from workers.ingest.partition import group_keys
 from workers.ingest.partition.base import Labels, Partitions, Parts, java_round
@@ -38,6 +39,8 @@ class HashedPartitions(Partitions):
         Parts by start of the chunk, where somebody has counted already.
     rollup : bool
         Whether equal rows have become one; if not, they are counted once all the same.
+    query_granularity : Granularity or None
+        By which the times that are hashed are truncated; those of rows begin no earlier than their chunk.
     by_sub_tasks : bool
         Whether parts come out as if sub-tasks made them: numbered by bucket, not as they turn up, and as many as are
         nearest to what is asked for, not rounded up.
@@ -50,6 +53,7 @@ class HashedPartitions(Partitions):
     dimensions: tuple[str, ...] = ()
     shards_of: Mapping[int, int] = field(default_factory=dict)
     rollup: bool = True
+    query_granularity: Granularity | None = None
     by_sub_tasks: bool = False
     _seen: dict[int, list[int]] = field(default_factory=dict, repr=False, compare=False)
     _first: dict[int, Labels] = field(default_factory=dict, repr=False, compare=False)
@@ -146,10 +150,14 @@ class HashedPartitions(Partitions):
         keys = (
             group_keys.of_dimensions(run, self.dimensions, start, stop)
             if self.dimensions
-            else group_keys.of_all(run, start, stop)
+            else group_keys.of_all(run, start, stop, self._times(run, start, stop))
         )
         joined = keys.str.join("").item() if len(keys) else ""
         return joined.encode(), keys.str.len_bytes().to_numpy()
+
+    def _times(self, run: Run, start: int, stop: int) -> npt.NDArray[np.int64]:
+        times = np.asarray(run.time[start:stop])
+        return times if self.query_granularity is None else self.query_granularity.bucket_starts(times)
 
 
 def shards_for(rows: float, target_rows: int) -> int:

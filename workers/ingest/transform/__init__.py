@@ -113,6 +113,7 @@ class Transform:
         self._with_dimensions = dimensions
         self._dimensions = {dimension.name: dimension for dimension in self.schema.dimensions}
         self._absent: frozenset[str] = frozenset()
+        self._empty: frozenset[str] = frozenset()
         self.keep_raw = False  # whether bad rows shall have their raw text
         self._records = (0, 0)  # files read, good rows of the last one
 
@@ -217,6 +218,10 @@ class Transform:
         """The found dimensions that some rows lack; of those without a value one a batch is looked at."""
         for each in self._dimensions.values():
             if not each.discovered or each.name in self._absent or not (values := columns[each.name]).null_count():
+                continue
+            if _has_empty(values):
+                self._empty |= {each.name}  # [] is enough to name a dimension of its segment
+            if each.name in self._empty:
                 continue
             row = int(kept[values.is_null().arg_max() or 0])
             if each.name not in raw.rows.event(row):
@@ -369,3 +374,8 @@ def shortened(text: str) -> str:
 
 def _bad(raw: RawBatch, row: int, kind: str, shown: str, details: tuple[str, ...]) -> BadRow:
     return BadRow(kind=kind, input=shown, details=details, file=raw.files[raw.file[row]], line=int(raw.line[row]))
+
+
+def _has_empty(values: pl.Series) -> bool:
+    """Whether a list is there that has nothing in it."""
+    return isinstance(values.dtype, pl.List) and bool((values.list.len() == 0).any())
