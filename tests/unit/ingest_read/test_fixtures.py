@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from overlord.errors import TaskFailed
 from workers.ingest import Input
 from workers.ingest.batch import RowStats
 
@@ -175,9 +174,3 @@ def test_determine_partitions_counts_times_only(name: str) -> None:
 def test_discovered_dimensions_come_in_order_of_appearance() -> None:
     _, _, source = build(task_of("string_discovery"), 8 << 20)
     assert source.transform.dimensions == ("as_", "ad", "aarr", "asarr", "avar", "j")
-
-
-@pytest.mark.parametrize("name", sorted({"sketches"}))
-def test_what_is_not_done_yet_says_so(name: str) -> None:
-    with pytest.raises(TaskFailed, match=r"not supported|not built"):
-        Input(task_of(name)["spec"], {})
