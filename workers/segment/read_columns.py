@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -291,9 +290,9 @@ class NumberPairReader(ColumnReader):
     """
 
     VALUES = {
-        "serializablePairLongLong": ("<q", pl.Int64),
-        "serializablePairLongDouble": ("<d", pl.Float64),
-        "serializablePairLongFloat": ("<f", pl.Float32),
+        "serializablePairLongLong": ("<i8", pl.Int64),
+        "serializablePairLongDouble": ("<f8", pl.Float64),
+        "serializablePairLongFloat": ("<f4", pl.Float32),
     }
 
     def __init__(self, type_name: str, source: Source) -> None:
@@ -301,7 +300,7 @@ class NumberPairReader(ColumnReader):
         data, at = source.data, source.at
         if data[at] != 3:
             raise ValueError(f"unknown version {data[at]} of pairs")
-        self._delta = "<i" if data[at + 1] & 0x80 else "<q"
+        self._delta = "<i4" if data[at + 1] & 0x80 else "<i8"
         (self._base,) = struct.unpack_from("<q", data, at + 4)
         self._offsets, at = _section(data, at + 12)
         self._cells, _ = _section(data, at)
@@ -310,10 +309,23 @@ class NumberPairReader(ColumnReader):
     def read(self, start: int, stop: int) -> pl.Series:
         offsets = np.frombuffer(self._offsets.read(start * 8, (stop + 1) * 8), "<i8")
         first = int(offsets[0])
-        cells = self._cells.read(first, int(offsets[-1]))
-        bounds = (offsets - first).tolist()
-        pairs = [self._pair(cells[a:b]) for a, b in itertools.pairwise(bounds)]
-        return pl.Series(pairs, dtype=pl.Struct({"lhs": pl.Int64, "rhs": self._dtype}))
+        cells = np.frombuffer(self._cells.read(first, int(offsets[-1])), np.uint8)
+        begins, there = offsets[:-1] - first, np.diff(offsets) > 0
+        width = np.dtype(self._delta).itemsize
+        end = len(cells)
+        padded = np.concatenate((cells, np.zeros(width + 9, np.uint8)))  # rows without a pair are read from there
+        known = there & (padded[np.where(there, begins, end) + width] == 0)
+        deltas = _gather(padded, np.where(there, begins, end), self._delta)
+        values = _gather(padded, np.where(known, begins + width + 1, end), self._value)
+        pairs = pl.DataFrame(
+            [
+                pl.Series("lhs", deltas.astype(np.int64) + self._base),
+                pl.Series("rhs", values, dtype=self._dtype).set(pl.Series(~known), None),
+            ]
+        ).to_struct("")
+        if there.all():
+            return pairs
+        return pairs.zip_with(pl.Series(there), pl.Series([None], dtype=pairs.dtype).new_from_index(0, len(there)))
 
     def printed(self, start: int, stop: int) -> list[Any]:
         pairs = self.read(start, stop).to_list()
@@ -325,13 +337,11 @@ class NumberPairReader(ColumnReader):
                 pair["rhs"] = print_double(number)
         return pairs
 
-    def _pair(self, cell: bytes) -> dict[str, Any] | None:
-        if not cell:
-            return None
-        (delta,) = struct.unpack_from(self._delta, cell)
-        at = struct.calcsize(self._delta)
-        value = None if cell[at] else struct.unpack_from(self._value, cell, at + 1)[0]
-        return {"lhs": self._base + delta, "rhs": value}
+
+def _gather(data: npt.NDArray[np.uint8], at: npt.NDArray[np.int64], dtype: str) -> npt.NDArray[Any]:
+    """The numbers that begin at these bytes."""
+    found: npt.NDArray[Any] = data[at[:, None] + np.arange(np.dtype(dtype).itemsize)].view(dtype).reshape(len(at))
+    return found
 
 
 def _section(data: memoryview, at: int) -> tuple[BlockBytes, int]:
