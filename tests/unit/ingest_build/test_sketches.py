@@ -163,3 +163,12 @@ def test_without_the_library_the_task_fails_and_says_what_to_install(spec, monke
     monkeypatch.setitem(sys.modules, "datasketches", None)
     with pytest.raises(TaskFailed, match=r"pip install 'overlord\[sketches\]'"):
         made(spec)
+
+
+@pytest.mark.parametrize(("spec", "named"), [
+    (THETA | {"size": 1000}, "size"), (HLL | {"lgK": 30}, "lgK"), (HLL | {"tgtHllType": "HLL_5"}, "tgtHllType"),
+    (QUANTILES | {"k": 100}, "k"),
+])  # fmt: skip
+def test_an_option_out_of_bounds_fails_by_name(spec, named):
+    with pytest.raises(TaskFailed, match=rf"\[m\]: {named} is \["):
+        made(spec)

@@ -38,6 +38,8 @@ class HllSketch(Sketch):
         self._lg_k = int(json.get("lgK") or 12)
         self._target = str(json.get("tgtHllType") or _TYPES[0]).upper()
         self._encoding = str(json.get("stringEncoding") or "utf16le").lower()
+        self.need(4 <= self._lg_k <= 21, "lgK", self._lg_k, "from 4 to 21")
+        self.need(self._target in _TYPES, "tgtHllType", self._target, f"one of {', '.join(_TYPES)}")
         self._json = json
         self._mode = 1 | _TYPES.index(self._target) << 2
         self.most = 3 << self._lg_k - 5 if self._lg_k >= _SET_FROM else 0

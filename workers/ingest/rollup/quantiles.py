@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from workers.ingest.rollup.base import aggregators
-from workers.ingest.rollup.sketches import Sketch, library
+from workers.ingest.rollup.sketches import Sketch, library, power_of_two
 from workers.ingest.rollup.state import Array
 
 
@@ -25,6 +25,7 @@ class QuantilesSketch(Sketch):
     def __init__(self, json: Mapping[str, Any]) -> None:
         super().__init__(str(json["name"]))
         self._k = int(json.get("k") or 128)
+        self.need(power_of_two(self._k, 2, 1 << 15), "k", self._k, "a power of two from 2 to 32768")
         self._json = json
         self.most = 2 * self._k - 1
 

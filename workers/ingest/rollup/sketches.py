@@ -43,6 +43,11 @@ def library() -> ModuleType:
     return datasketches  # type: ignore[no-any-return]
 
 
+def power_of_two(number: int, least: int, most: int) -> bool:
+    """Whether it is one, within bounds."""
+    return least <= number <= most and number & (number - 1) == 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Items:
     """Items of cells, in the order of their rows, and the rows whose cells are not lists of items.
@@ -78,6 +83,17 @@ class Sketch(Complex):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         library()
+
+    def need(self, ok: bool, key: str, given: Any, what: str) -> None:
+        """Make sure of an option.
+
+        Raises
+        ------
+        TaskFailed
+            It is not `ok`.
+        """
+        if not ok:
+            raise TaskFailed(f"Metric [{self.name}]: {key} is [{given}], but must be {what}")
 
     @abstractmethod
     def items(self, values: pl.Series) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from workers.ingest.rollup.base import aggregators
-from workers.ingest.rollup.sketches import Sketch, hashes, library
+from workers.ingest.rollup.sketches import Sketch, hashes, library, power_of_two
 from workers.ingest.rollup.state import Array
 
 _HEAD = bytes.fromhex("02030300001acc93000000000000803f")
@@ -28,6 +28,7 @@ class ThetaSketch(Sketch):
     def __init__(self, json: Mapping[str, Any]) -> None:
         super().__init__(str(json["name"]))
         self.most = int(json.get("size") or 16384)
+        self.need(power_of_two(self.most, 16, 1 << 26), "size", self.most, "a power of two from 16 to 67108864")
         self._json = json
 
     @classmethod
