@@ -25,6 +25,7 @@ from overlord.handed_on import HandedOn
 from overlord.model.audit import AuditInfo
 from overlord.model.idempotency import HEADER, Idempotency
 from overlord.model.instant import format_instant, now_ms, parse_instant
+from overlord.model.subtasks import parent_of
 from overlord.model.task import Location, Task, TaskState
 from overlord.outcome import Outcome, after_publish, out_of_time, outcome_of, retry_delay_ms, time_left_ms
 from overlord.scheduler import Scheduler
@@ -162,8 +163,16 @@ class TaskQueue:
         if isinstance(first, str):
             return first
         faults.point("after_submit_commit")
-        self._scheduler.submitted(task, first)
+        if (parent := parent_of(task.payload)) is not None and self._has_ended(parent):
+            self.shutdown(task.id)  # the parent, on its way out, did not know yet
+        else:
+            self._scheduler.submitted(task, first)
         return task.id
+
+    def _has_ended(self, task_id: str) -> bool:
+        with self._db.transaction() as tx:
+            row = store.task(tx, task_id)
+        return row is not None and TaskState(row["state"]).ended
 
     def _insert(self, new: store.Submission) -> int | str:
         """The new task's place in the order of submission, or the id of the one its key stands for."""

@@ -16,6 +16,8 @@ from .harness import Line
 
 TASK = "/druid/indexer/v1/task"
 
+JSON = {"type": "json"}
+
 
 def submission(task_id, text):
     payload = {"type": "noop", "id": task_id, "text": text}
@@ -120,6 +122,22 @@ def test_a_sub_task_does_not_inherit_its_parents_key_and_retries(line):
     line.client().post(TASK, json=noop("parent", context=context))
     answer = line.client().post(TASK, json=noop("child", context=context, supervisorTaskId="parent"))
     assert answer.json == {"task": "child"}
+
+
+def test_a_sub_task_of_a_parent_that_has_ended_ends_at_once(line):
+    client = line.client()
+    client.post(TASK, json=noop("parent", runTime=60_000))
+    client.post(TASK + "/parent/shutdown")
+    spec = {
+        "dataSchema": {"dataSource": "d", "timestampSpec": None, "dimensionsSpec": None, "granularitySpec": None},
+        "ioConfig": {"type": "index_parallel", "inputSource": {"type": "inline", "data": "{}"}, "inputFormat": JSON},
+    }
+    late = {"type": "single_phase_sub_task", "id": "late", "supervisorTaskId": "parent", "spec": spec}
+    more = {"subtaskSpecId": "parent_0", "numAttempts": 0, "groupId": "parent"}
+    answer = client.post(TASK, json={**late, **more})
+    assert answer.status_code == 200, answer.text
+    status = client.get(TASK + "/late/status").json["status"]
+    assert (status["statusCode"], status["errorMsg"]) == ("FAILED", "Shutdown request from user")
 
 
 @pytest.fixture
