@@ -288,3 +288,30 @@ def test_a_task_that_a_client_posts_reads_what_it_is_told(broker, shared):
     shared.until_state(task, "SUCCESS", timeout_s=120)
     assert stored(shared, topic) == {"0": 60}
     assert sorted(column(shared, topic)) == list(range(10, 60))
+
+
+def test_the_status_tells_the_lag_in_time_where_it_is_asked_for(broker, shared):
+    topic = new_name()
+    broker.create(topic, 2)
+    at = 1_704_067_200_000
+    for number, minutes in enumerate((0, 1, 5)):
+        broker.send(topic, b'{"ts": %d, "n": %d}' % (at, number), timestamp=at + minutes * 60_000)
+    body = spec(broker, topic, io={"emitTimeLagMetrics": True}, suspended=True)
+    supervisor = create(shared, body)
+    offsets = {"type": "end", "stream": topic, "partitionOffsetMap": {"0": 2, "1": 0}}
+    change(shared, supervisor, "resetOffsets", {"type": "kafka", "partitions": offsets})
+    shared.until(lambda: status(shared, supervisor).get("minimumLagMillis") == {"0": 240_000}, 120)
+    assert status(shared, supervisor)["aggregateLagMillis"] == 240_000
+    change(shared, supervisor, "resume")
+    until_read(shared, supervisor, {"0": 3, "1": 0})
+    shared.until(lambda: status(shared, supervisor)["minimumLagMillis"] == {"0": 0}, 120)
+    end(shared, supervisor)
+
+
+def test_only_so_many_groups_end_at_once_when_their_time_is_up(broker, shared):
+    topic = ready(broker, 2)
+    io = {"taskCount": 2, "stopTaskCount": 1, "taskDuration": "PT1S", "period": "PT1S"}
+    supervisor = create(shared, spec(broker, topic, io=io))
+    until_stored(shared, topic, {"0": 50, "1": 50})
+    end(shared, supervisor)
+    assert sorted(column(shared, topic)) == list(range(100))

@@ -61,13 +61,13 @@ class Group:
     @property
     def started_ms(self) -> int | None:
         """When the first of its tasks has begun."""
-        known = [each.started_ms for each in self.members.values() if each.started_ms is not None]
+        known = [each.started_ms for each in list(self.members.values()) if each.started_ms is not None]
         return min(known, default=None)
 
     def highest(self) -> Offsets:
         """The furthest of each partition that any task has got to."""
         found: Offsets = {}
-        for member in self.members.values():
+        for member in list(self.members.values()):  # the supervisor's thread may change it meanwhile
             for name, offset in member.current.items():
                 found[name] = max(offset, found.get(name, offset))
         return found

@@ -23,6 +23,7 @@ from overlord.supervisors.kafka.records import Records
 from overlord.supervisors.kafka.scaler import LagScaler
 from overlord.supervisors.kafka.talk import Talk
 from overlord.supervisors.kafka.tasks import duration_ms
+from overlord.supervisors.kafka.times import Times
 
 if TYPE_CHECKING:
     from overlord.services import Services
@@ -63,6 +64,8 @@ class KafkaSupervisor(Supervisor):
         self._threads: list[threading.Thread] = []
         self._latest: Offsets | None = None
         self._latest_ms: int | None = None
+        self._times = Times(self._io) if self._io["emitTimeLagMetrics"] else None
+        self._time_lag: Offsets | None = None
         self._stored: Offsets = {}
         self._active_at = time.monotonic()
         self._idle = False
@@ -221,6 +224,8 @@ class KafkaSupervisor(Supervisor):
         self._stored = self._records.stored()
         if latest != self._latest or self._lagging(latest):
             self._active_at = time.monotonic()
+        if self._times is not None:
+            self._time_lag = self._times.lag(self._engine.highest(self._stored), latest)
         self._latest, self._latest_ms = latest, now_ms()
 
     def _lagging(self, latest: Offsets) -> bool:
@@ -248,7 +253,7 @@ class KafkaSupervisor(Supervisor):
         state, now, engine = self._health.state, now_ms(), self._engine
         length = duration_ms(self._io["taskDuration"])
         active, publishing = [], []
-        for group in sorted(engine.active.values(), key=lambda each: each.id):
+        for group in sorted([*engine.active.values()], key=lambda each: each.id):
             for member in list(group.members.values()):
                 active.append(shown(member, group, now, duration_ms=length, latest=self._latest, left_s=None))
         for group in list(engine.publishing):
@@ -267,6 +272,9 @@ class KafkaSupervisor(Supervisor):
         if self._latest is not None:
             payload["latestOffsets"] = self._latest
         payload |= {"minimumLag": self._lag(), "aggregateLag": self._total_lag()}
+        if self._time_lag is not None:
+            total = sum(max(0, lag) for lag in self._time_lag.values())
+            payload |= {"minimumLagMillis": self._time_lag, "aggregateLagMillis": total}
         if self._latest_ms is not None:
             payload["offsetsLastUpdated"] = format_instant(self._latest_ms)
         return payload | {
