@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 from overlord.errors import BadRequest
+from overlord.model.instant import now_ms
 from overlord.model.kafka import NOT_SET
 from overlord.schemas import load_supervisor, load_task
 from overlord.supervisors.kafka.broker import StreamFault
-from overlord.supervisors.kafka.engine import _java_hash
-from overlord.supervisors.kafka.groups import Group
+from overlord.supervisors.kafka.engine import Engine, _java_hash
+from overlord.supervisors.kafka.groups import Group, Member
 from overlord.supervisors.kafka.health import Health
 from overlord.supervisors.kafka.scaler import LagScaler
 from overlord.supervisors.kafka.tasks import base_name, payload_of, window_of
@@ -109,6 +111,18 @@ def test_the_window_of_messages_counts_from_the_start_of_the_group():
 
 def test_topics_are_hashed_as_java_does():
     assert (_java_hash(""), _java_hash("topic"), _java_hash("polygenelubricants")) == (0, 110546223, -2147483648)
+
+
+def test_only_so_many_groups_end_in_one_run_when_their_time_is_up():
+    spec = supervisor(taskCount=3, stopTaskCount=2, taskDuration="PT1S")
+    nobody = SimpleNamespace(db=None, many=False)
+    engine = Engine(spec, nobody, broker=nobody, records=nobody, talk=nobody, health=nobody)
+    for number, began in enumerate((0, 0, 0)):
+        members = {"a": Member(id="a", started_ms=began)}
+        engine.active[number] = Group(id=number, base="b", start={str(number): 0}, members=members)
+    assert [group.id for group in engine._due()] == [0, 1]
+    engine.active[0].members["a"].started_ms = now_ms()
+    assert [group.id for group in engine._due()] == [1, 2]
 
 
 # ---- sequences ----

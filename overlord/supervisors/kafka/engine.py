@@ -240,7 +240,7 @@ class Engine:
         for group in self.active.values():
             outgrown = early and set(wanted.get(group.id, ())) != group.start.keys()
             over = group.started_ms is not None and group.started_ms + length <= now_ms()
-            if group.handoff or outgrown:
+            if outgrown:
                 due.append(group)
             elif over and most > 0:
                 most -= 1

@@ -56,7 +56,6 @@ class Group:
     members: dict[str, Member] = field(default_factory=dict)
     end: Offsets = field(default_factory=dict)
     deadline: float = 0.0
-    handoff: bool = False
 
     @property
     def started_ms(self) -> int | None:
