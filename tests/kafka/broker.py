@@ -128,12 +128,19 @@ class Broker:
 
     def truncate(self, topic: str, partition: int, before: int) -> None:
         """Delete the records before an offset."""
-        from confluent_kafka import TopicPartition
+        from confluent_kafka import KafkaException, TopicPartition
 
         admin = self._admin()
-        futures = admin.delete_records([TopicPartition(topic, partition, before)])
-        for future in futures.values():
-            future.result(30)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
+                    future.result(30)
+                return
+            except KafkaException:  # what was just acknowledged may not count as written yet
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def produce(self, topic: str, first: int, count: int, partitions: int, **more: object) -> None:
         """Messages `{"ts", "page", "n"}` with n from `first` on, spread over the partitions in turn."""

@@ -188,14 +188,14 @@ class Engine:
 
     def _watch_publishing(self) -> None:
         for group in list(self.publishing):
-            if any(member.state == "SUCCESS" for member in group.members.values()) or (
-                all(member.ended for member in group.members.values()) and self._is_published(group)
-            ):
+            well = any(member.state == "SUCCESS" for member in group.members.values())
+            over = all(member.ended for member in group.members.values())
+            if (well or over) and self._is_published(group):
                 for member in group.members.values():
                     if not member.ended and not self._talk.stop(member.id):
                         self.kill(member.id, "Task has been published by another replica")
                 self.publishing.remove(group)
-            elif all(member.ended for member in group.members.values()):
+            elif well or over:
                 self._lose(group, GROUP_FAILED.format(group.id))
             elif time.monotonic() > group.deadline:
                 self._lose(group, f"No task in group[{group.id}] succeeded before the completion timeout elapsed")
@@ -203,7 +203,8 @@ class Engine:
     def _is_published(self, group: Group) -> bool:
         """Whether its offsets are stored, though its task died after that."""
         stored = self._records.stored()
-        return bool(group.end) and all(stored.get(name, -1) >= offset for name, offset in group.end.items())
+        read = {name: offset for name, offset in group.end.items() if offset != group.start.get(name)}
+        return all(stored.get(name, -1) >= offset for name, offset in read.items())
 
     def _lose(self, group: Group, reason: str) -> None:
         """A group that cannot publish takes all that builds on it along; what is stored is read on."""

@@ -13,7 +13,7 @@ from overlord.store import segments, supervisors
 from overlord.store.tasks import fence
 
 if TYPE_CHECKING:
-    from overlord.store.db import Database
+    from overlord.store.db import Database, Transaction
 
 Offsets = dict[str, int]
 
@@ -63,10 +63,23 @@ class Records:
             if not left:
                 supervisors.forget_offsets(tx, self._datasource)
                 return
-            value = metadata(self._stream, left, "end")
-            segments.set_commit_metadata(
-                tx, self._datasource, value, None if found is None else found[1], format_instant(now_ms())
-            )
+            self._write(tx, left, found)
+
+    def begin(self, starts: Mapping[str, int]) -> None:
+        """Write down where partitions begin that have no offset yet; what is stored of another stream stays."""
+        with self._db.transaction() as tx:
+            if not fence(tx, self._epoch):
+                return
+            tx.lock_datasource(self._datasource)
+            found = segments.commit_metadata(tx, self._datasource)
+            known = self._of(None if found is None else found[0])
+            if found is None or known:
+                self._write(tx, {**starts, **known}, found)
+
+    def _write(self, tx: Transaction, offsets: Offsets, found: tuple[Any, Any] | None) -> None:
+        value = metadata(self._stream, offsets, "end")
+        digest = None if found is None else found[1]
+        segments.set_commit_metadata(tx, self._datasource, value, digest, format_instant(now_ms()))
 
     def read(self, given: Mapping[str, Any]) -> Offsets:
         """Offsets of a resetOffsets body.

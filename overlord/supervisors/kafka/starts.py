@@ -70,7 +70,7 @@ class Starts:
         early = [name for name in fresh if self._io["useEarliestOffset"] or name in self.later]
         late = self._broker.latest([name for name in fresh if name not in early])
         if late:
-            self._records.change(late)
+            self._records.begin(late)
         return {**known, **{name: earliest[name] for name in early}, **late}
 
     def _known(self, name: str, stored: Offsets) -> list[int]:
