@@ -194,8 +194,7 @@ def test_a_task_publishes_on_the_way_when_it_has_enough(broker, shared, tuning):
     topic = ready(broker, 2, 1000)
     supervisor = create(shared, spec(broker, topic, tuning=tuning))
     (task,) = until_read(shared, supervisor, {"0": 500, "1": 500})
-    shared.until(lambda: stored(shared, topic), 120)
-    assert segments(shared, topic)
+    shared.until(lambda: segments(shared, topic), 120)
     assert status(shared, supervisor)["activeTasks"][0]["id"] == task
     broker.produce(topic, 1000, 1000, 2)
     until_read(shared, supervisor, {"0": 1000, "1": 1000})

@@ -262,6 +262,9 @@ class Engine:
                 del group.members[member.id]
         ends = self._pause(group)
         if ends is not None:
+            # A publish is accepted where nothing is stored, wherever it begins: so that of the next group would be, if
+            # this one dies before its own.
+            self._records.begin(group.start)
             told = self._talk.each(group.members, lambda task_id: self._talk.set_end(task_id, ends, finish=True))
             self._keep(group, [task_id for task_id, well in told.items() if well])
         if ends is None or not group.members:
