@@ -213,6 +213,7 @@ class Engine:
         for member in group.members.values():
             if not member.ended:
                 self.kill(member.id, reason)
+        self._starts.forget(group.start)  # there may be no other group yet
         for other in [each for each in self.groups() if each.start.keys() & group.start.keys()]:
             self._drop(other, f"It reads on from what a failed group[{group.id}] has read")
 
