@@ -14,6 +14,7 @@ import pytest
 
 from .harness import Server
 
+pytestmark = pytest.mark.long
 RECORDED = Path(__file__).with_name("stock_tasks.jsonl.gz")
 CASES = {case["name"]: case for case in map(json.loads, gzip.decompress(RECORDED.read_bytes()).splitlines())}
 LIMIT_S = 60
