@@ -438,12 +438,17 @@ def start(server: Overlord, _options: argparse.Namespace) -> Figures:
             time.sleep(0.01)
         return {"start_s": time.perf_counter() - begun}
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a server to stop; kill it and all it started if it has not within a minute."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def family(roots: list[int]) -> set[int]:

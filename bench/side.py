@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -77,11 +76,7 @@ def ours(root: Path, port: int, dsn: str, *, memory: int | None = None) -> Itera
             await_leader(server, process)
             yield server
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            bench.end(process)
 
 
 def await_leader(server: bench.Overlord, process: subprocess.Popen[bytes]) -> None:

@@ -165,7 +165,7 @@ class Server:
 
     def postgres_pid(self) -> int:
         """Process of the embedded Postgres."""
-        (found,) = self.data_dir.rglob("postmaster.pid")
+        (found,) = (self.data_dir / "postgres").glob("*/postmaster.pid")  # the other folders may go while we look
         return int(found.read_text().split()[0])
 
 

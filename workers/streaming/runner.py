@@ -107,15 +107,12 @@ class StreamIngestion:
         try:
             self._chat.open()
             self._set_status("STARTING")
-            while self.plan.sequences and not self._stopped():
+            while self.plan.sequences and not self.plan.stop:
                 self._read_sequence(stream)
         finally:
             self._chat.close()
             stream.close()
         return self._published
-
-    def _stopped(self) -> bool:
-        return self.plan.stop
 
     def _read_sequence(self, stream: Stream) -> None:
         """Read the first sequence to its end, and publish it."""
@@ -129,7 +126,7 @@ class StreamIngestion:
                 work.add(chunk)
             self._check_full(work)
             self._tell()
-        if self._stopped():
+        if self.plan.stop:
             self._ctx.log.info("The task was asked to stop before completing")
             work.discard()
             return
