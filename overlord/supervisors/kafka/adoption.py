@@ -10,6 +10,7 @@ import orjson
 
 from overlord.model.instant import parse_instant
 from overlord.store import supervisors as store
+from overlord.store import tasks
 from overlord.supervisors.kafka.groups import Group, Member, Offsets
 from overlord.supervisors.kafka.tasks import task_tuning
 
@@ -49,12 +50,20 @@ class Adoption:
             self._engine.kill(task_id, "Task reads another stream than the supervisor")
         elif ends is not None:
             self._publishing(group, ends)
+        elif self._is_leaving(task_id):
+            _log.info("supervisor[%s] lets %s end, which has published", self._spec.id, task_id)
         elif payload["dataSchema"] != parts["dataSchema"] or payload["tuningConfig"] != task_tuning(self._spec):
             self._engine.kill(task_id, "Task was made by another version of the supervisor's spec")
         elif not self._engine.fits(group):
             self._engine.kill(task_id, "Task reads partitions that are parted otherwise now")
         else:
             self._reading(task_id, group)
+
+    def _is_leaving(self, task_id: str) -> bool:
+        """Whether the task has published and answers no more: on its way to SUCCESS, which a kill would undo."""
+        with self._db.transaction() as tx:
+            published = tasks.published(tx, task_id)
+        return published and self._talk.get(task_id, "status") is None
 
     def _publishing(self, group: Group, ends: Offsets) -> None:
         _log.info("supervisor[%s] takes up %s, which publishes", self._spec.id, list(group.members))
