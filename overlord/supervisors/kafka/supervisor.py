@@ -61,7 +61,8 @@ class KafkaSupervisor(Supervisor):
         )
         self._notices: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
         self._graceful = False
-        self._threads: list[threading.Thread] = []
+        self._working = threading.Thread(target=self._work, name=f"kafka-{self.id}", daemon=True)
+        self._fetching = threading.Thread(target=self._fetch, name=f"kafka-{self.id}-offsets", daemon=True)
         self._latest: Offsets | None = None
         self._latest_ms: int | None = None
         self._times = Times(self._io) if self._io["emitTimeLagMetrics"] else None
@@ -87,19 +88,18 @@ class KafkaSupervisor(Supervisor):
             ) from None
 
     def start(self) -> None:
-        for work in (self._work, self._fetch):
-            thread = threading.Thread(target=work, name=f"kafka-{self.id}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._working.start()
+        self._fetching.start()
 
     def stop(self, *, graceful: bool) -> None:
         self._health.stop()
         self._graceful = graceful
         self._stopping.set()
+        if self._fetching.is_alive():  # first: a wait for the broker would hold the answer while tasks publish already
+            self._fetching.join(1.0)
         self._notices.put(None)
-        until = time.monotonic() + (self._patience_s + _EVENT_S if graceful else 1.0)
-        for thread in self._threads:
-            thread.join(max(0.1, until - time.monotonic()))
+        if self._working.is_alive():
+            self._working.join(self._patience_s + _EVENT_S if graceful else 1.0)
 
     # ---- notices ----
 
