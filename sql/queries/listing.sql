@@ -2,6 +2,11 @@
 -- What follows in this transaction sees the database as it is now.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
 
+-- by_index --
+-- What follows in this transaction takes its order from an index, on a table too that was just filled and has no
+-- statistics yet: it is then thought to be tiny, and all of it sorted for a page of a hundred.
+SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off
+
 -- active --
 -- Unfinished tasks that are ours, oldest first.
 SELECT id, created_date, datasource, type, group_id, state, queue_insertion_time, host, port, tls_port

@@ -170,6 +170,7 @@ def plan(dsn, name, **parameters):
     }
     statement = b"EXPLAIN " + Queries(Tables())[name]
     with psycopg.connect(dsn) as raw:
+        raw.execute(Queries(Tables())["listing.by_index"])
         return "\n".join(line for (line,) in raw.execute(statement, given, prepare=False))
 
 
@@ -191,19 +192,21 @@ def test_a_page_is_read_from_an_index_without_a_scan_or_a_sort_of_all(long_histo
     assert "Index Scan" in text and not re.search(r"Seq Scan|Bitmap|(^|-> +)Sort ", text), text
 
 
-@pytest.fixture(scope="module")
-def long_history(postgres):
+@pytest.fixture(scope="module", params=["analyzed", "never_analyzed"])
+def long_history(postgres, request):
     """Connection string of a database with 20,000 ended tasks of 20 datasources."""
     with psycopg.connect(postgres.dsn, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE long_history TEMPLATE migrated")
-    dsn = postgres.dsn.rsplit("/", 1)[0] + "/long_history"
+        admin.execute(f"CREATE DATABASE history_{request.param} TEMPLATE migrated")
+    dsn = postgres.dsn.rsplit("/", 1)[0] + f"/history_{request.param}"
     with psycopg.connect(dsn, autocommit=True) as raw:
+        raw.execute("ALTER TABLE druid_tasks SET (autovacuum_enabled = false)")
         raw.execute(
             "INSERT INTO druid_tasks (id, created_date, datasource, payload, status_payload, active, type, group_id)"
             " SELECT 't' || n, to_char(date '2024-01-01' + n * interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
             ", 'ds' || n % 20, '{}', '{}', false, 'noop', 't' || n FROM generate_series(1, 20000) n"
         )
-        raw.execute("ANALYZE druid_tasks")
+        if request.param == "analyzed":
+            raw.execute("ANALYZE druid_tasks")
     return dsn
 
 
