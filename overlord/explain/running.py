@@ -44,10 +44,13 @@ def find(services: Services, tx: Transaction, row: Row) -> Finding:
             next_step="look at its log; a process that is gone is noticed by itself, one that hangs can be shut down",
             details=details,
         )
+    trouble = (row["progress"] or {}).get("trouble")
     runs_ms = max(0, now_ms() - parse_instant(row["started_date"]))
     return Finding(
         kind="running",
-        cause=f"Runs as process {identity.get('pid')} on {identity.get('host')} for {length(runs_ms)}{_phase(row)}",
+        cause=f"Runs as process {identity.get('pid')} on {identity.get('host')} for {length(runs_ms)}{_phase(row)}"
+        + (f"; its last try to go on: {trouble}" if trouble else ""),
+        next_step="it goes on trying; see that what it names can be reached from the worker" if trouble else None,
         details=details,
     )
 

@@ -135,6 +135,9 @@ def test_a_running_task_tells_its_worker_progress_and_time_left(line):
     assert found["progress"]["rows"] == 12345 and "12,345 rows" in found["cause"]
     assert 0 <= found["heartbeatAgeMs"] < 60_000
     assert 0 < found["timeLeftMs"] <= 600_000
+    assert line.queue.worker_alive("t", 1, token, {"phase": "READING", "trouble": "broker:9092 refuses"})
+    found = explain(line, "t")
+    assert found["cause"].endswith("broker:9092 refuses") and "can be reached" in found["nextStep"]
 
 
 def test_a_silent_worker_is_said_to_be_so(line, dsn):

@@ -18,6 +18,7 @@ from overlord.supervisors.kafka.groups import Group, Member
 from overlord.supervisors.kafka.health import Health
 from overlord.supervisors.kafka.scaler import LagScaler
 from overlord.supervisors.kafka.tasks import base_name, payload_of, window_of
+from workers.ingest.kafka.consumer import Stream
 from workers.ingest.kafka.records import _either
 from workers.streaming.sequences import Plan
 
@@ -256,3 +257,22 @@ def test_fields_of_the_value_win_row_by_row():
     assert _either(first, second).to_list() == ["a", "y"]
     assert _either(pl.Series("k", [None, None], dtype=pl.Null), second).to_list() == ["x", "y"]
     assert _either(pl.Series("k", [1, None], dtype=pl.Int64), second).to_list() == [1, "y"]
+
+
+# ---- a broker that is not there ----
+
+
+def test_a_broker_that_is_not_there_is_named_and_not_logged_at_each_try(caplog):
+    io = {"startSequenceNumbers": {"stream": "t"}, "consumerProperties": {"bootstrap.servers": "127.0.0.1:1"}}
+    stream = Stream(io, buffer_bytes=1 << 20)
+    stream.assign({"0": 0})
+    try:
+        for _ in range(30):
+            assert len(stream.read(0.1)) == 0
+    finally:
+        stream.close()
+    assert "127.0.0.1:1" in stream.trouble.last and "Connection refused" in stream.trouble.last
+    said = [record.getMessage() for record in caplog.records if "Connection refused" in record.getMessage()]
+    assert len(said) == 1
+    stream.trouble.over()
+    assert stream.trouble.last is None

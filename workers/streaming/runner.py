@@ -125,7 +125,7 @@ class StreamIngestion:
             for chunk in self._next(stream):
                 work.add(chunk)
             self._check_full(work)
-            self._tell()
+            self._tell(stream.trouble.last)
         if self.plan.stop:
             self._ctx.log.info("The task was asked to stop before completing")
             work.discard()
@@ -296,7 +296,7 @@ class StreamIngestion:
 
     # ---- what is shown ----
 
-    def _tell(self, *, now: bool = False) -> None:
+    def _tell(self, trouble: str | None = None, *, now: bool = False) -> None:
         stats = asdict(self._ledger.build.stats)
         self._averages.look(stats)
         if not now and time.monotonic() - self._told_at < _LOOK_S:
@@ -309,6 +309,7 @@ class StreamIngestion:
             rejected=stats["unparseable"],
             bytes=stats["processedBytes"],
             segments=self._published,
+            trouble=trouble,
         )
         self._ctx.report.set(REPORT, self.report())
 

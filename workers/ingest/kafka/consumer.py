@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import methodcaller
@@ -19,6 +21,8 @@ _log = logging.getLogger("overlord.kafka")
 _MOST_MESSAGES = 50_000
 _FEWEST_MESSAGES = 20
 _BATCH_BYTES = 8 << 20
+_SAID_AGAIN_S = 60.0
+_CHANGING = re.compile(r"\d+")
 _offset, _partition, _topic = methodcaller("offset"), methodcaller("partition"), methodcaller("topic")
 _value, _error = methodcaller("value"), methodcaller("error")
 
@@ -66,6 +70,31 @@ class Messages:
         )
 
 
+class Trouble:
+    """What the client says of its broker: kept while it lasts, logged once a minute and not at each try."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, tuple[float, int]] = {}
+        self.last: str | None = None
+        """What it said last, until messages come."""
+
+    def tell(self, error: Any) -> None:
+        """The client has said so."""
+        text = self.last = str(error.str() or error.name())
+        kind, now = _CHANGING.sub("", text), time.monotonic()
+        when, unsaid = self._logged.get(kind, (float("-inf"), 0))
+        if now - when < _SAID_AGAIN_S:
+            self._logged[kind] = when, unsaid + 1
+            return
+        again = f" (said {unsaid} times more since)" if unsaid else ""
+        _log.warning("Kafka: %s%s", text, again)
+        self._logged[kind] = now, 0
+
+    def over(self) -> None:
+        """Messages have come."""
+        self.last = None
+
+
 class Stream:
     """A consumer of some partitions.
 
@@ -91,6 +120,7 @@ class Stream:
         self._many = bool(io_config.get("multiTopic"))
         self._names: dict[tuple[str, int], str] = {}
         self._each_bytes = 200.0
+        self.trouble = Trouble()
         ours = {
             "group.id": "overlord-index-kafka",
             "enable.auto.commit": False,
@@ -99,10 +129,11 @@ class Stream:
             "fetch.queue.backoff.ms": 10,
             "queued.min.messages": 500_000,
             "queued.max.messages.kbytes": max(1024, min(65_536, buffer_bytes >> 10)),
-            "error_cb": lambda error: _log.warning("Kafka: %s", error),
+            "error_cb": self.trouble.tell,
         }
         # A broker that is killed, or too busy to answer, is asked again after seconds, not after a minute.
-        patience = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000}
+        # What it would write to stderr by itself comes to `error_cb` as well.
+        patience = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000, "log_level": 2}
         properties = patience | client_properties(io_config["consumerProperties"])
         try:
             self._consumer, dropped = make_client(Consumer, {**properties, **ours})
@@ -133,6 +164,7 @@ class Stream:
             found = self._without_errors(found)
         values = list(map(_value, found))
         if values:
+            self.trouble.over()
             self._each_bytes = max(1.0, sum(map(len, filter(None, values))) / len(values))
         numbers = map(_partition, found)
         if self._many:
@@ -153,7 +185,7 @@ class Stream:
             elif error.fatal():
                 raise TaskFailed(f"Kafka: {error}")
             else:
-                _log.warning("Kafka: %s", error)
+                self.trouble.tell(error)
         if lost:
             raise OutOfRange(sorted(set(lost)))
         return [message for message in found if message.error() is None]
