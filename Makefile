@@ -32,7 +32,7 @@ test-druid: $(VENV)/.developer  ## a stock Druid over what we publish (needs a J
 	$(BIN)/python -m pytest -q -m druid tests
 
 test-kafka: $(VENV)/.developer  ## against a real broker
-	$(BIN)/python -m pytest -q -m "kafka and not long" tests
+	$(BIN)/python -m pytest -q -n 2 -m "kafka and not long" tests
 
 test-long: $(VENV)/.developer  ## tests that take minutes
 	$(BIN)/python -m pytest -q -m long tests

@@ -101,6 +101,7 @@ def instrument() -> None:
     for module in (ahead, ingest, table):
         module.ahead = lambda items: (item for item in items)  # type: ignore[attr-defined]
     emit.MOST_THREADS = 1
+    builder.MANY_ROWS = sys.maxsize
     write_columns_codec = writer._codec
 
     def codec(name: str, level: int) -> write_columns.Codec:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import polars as pl
 from workers.ingest.batch import Batch
 from workers.ingest.building.buckets import Buckets
 from workers.ingest.building.coder import Coder
-from workers.ingest.building.columns import encode
+from workers.ingest.building.columns import Dimension, encode
 from workers.ingest.building.emit import BuiltSegment, emit
 from workers.ingest.building.merge import merge_runs
 from workers.ingest.building.parting import Piece, chunks_of, part
@@ -28,6 +30,10 @@ from workers.ingest.partition.base import Partitions
 
 PROCESS_BYTES = 100_000_000
 """What a worker takes without any row: the interpreter, polars, numpy and their threads' arenas."""
+MOST_CODERS = 4
+"""Columns of a batch that are coded at once."""
+MANY_ROWS = 10_000
+"""Fewer rows are coded sooner than another thread begins."""
 DRUIDS_ROWS = 1_000_000
 """maxRowsInMemory that every spec has which does not name one; then bytes alone decide."""
 
@@ -94,6 +100,7 @@ class SegmentBuilder:
         self._block_rows = 1024
         self._full: list[BuiltSegment] = []
         self._sparse: frozenset[str] = frozenset()
+        self._coding = ThreadPoolExecutor(min(MOST_CODERS, len(os.sched_getaffinity(0))))
         self._reset()
 
     def _reset(self) -> None:
@@ -139,12 +146,18 @@ class SegmentBuilder:
         return Run(
             chunk=chunk,
             time=truncated,
-            dimensions={
-                name: encode(column, self._coders[name], auto=self._schema.is_auto(name))
-                for name, column in columns.items()
-            },
+            dimensions=self._coded(columns, rows),
             states=[a.lift(batch.columns.get(a.name), rows) for a in self._schema.aggregators],
         )
+
+    def _coded(self, columns: Mapping[str, pl.Series], rows: int) -> dict[str, Dimension]:
+        coders = [self._coders[name] for name in columns]
+
+        def code(column: pl.Series, name: str, coder: Coder) -> Dimension:
+            return encode(column, coder, auto=self._schema.is_auto(name))
+
+        each = self._coding.map if rows >= MANY_ROWS else map
+        return dict(zip(columns, each(code, columns.values(), columns, coders), strict=True))
 
     def _add(self, rows: Run) -> None:
         while True:
