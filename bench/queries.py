@@ -24,6 +24,7 @@ QUERIES = {
     "top of many": "SELECT d3, SUM(m0) s FROM {t} GROUP BY 1 ORDER BY 2 DESC LIMIT 10",
     "by time, like": "SELECT TIME_FLOOR(__time, 'PT1H'), SUM(m2) FROM {t} WHERE d2 LIKE '%9%' GROUP BY 1 ORDER BY 1",
 }
+WARM_UP = 20  # the JVM compiles what it runs often
 OFF = {"useCache": False, "populateCache": False, "useResultLevelCache": False, "populateResultLevelCache": False}
 
 
@@ -79,7 +80,7 @@ def main() -> int:
     parser.add_argument("--broker", required=True)
     parser.add_argument("--ours", required=True)
     parser.add_argument("--theirs", required=True)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=80)
     parser.add_argument("--copy-from")
     parser.add_argument("--copy-to")
     options = parser.parse_args()
@@ -97,7 +98,7 @@ def main() -> int:
                 ms[datasource].append(1e3 * (time.perf_counter() - begun))
         if not same(*answers.values()):
             raise SystemExit(f"{name}: the answers differ")
-        ours, theirs = (statistics.median(values[3:]) for values in ms.values())
+        ours, theirs = (statistics.median(values[WARM_UP:]) for values in ms.values())
         print(f"{name:16}{ours:12.1f}{theirs:12.1f}{ours / theirs:8.2f}")
     return 0
 

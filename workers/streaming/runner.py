@@ -103,7 +103,8 @@ class StreamIngestion:
 
     def run(self) -> int:
         """Read until told to end; gives the number of segments published."""
-        stream = Stream(self._io, buffer_bytes=max(4 << 20, self._ctx.memory_bytes // 8))
+        ahead = max(4 << 20, self._ctx.memory_bytes // 8)
+        stream = Stream(self._io, buffer_bytes=ahead, whole=self._records.whole)
         try:
             self._chat.open()
             self._set_status("STARTING")

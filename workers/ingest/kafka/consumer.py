@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any
@@ -19,12 +21,25 @@ from overlord.model.kafka import client_properties, make_client, partition_name,
 _log = logging.getLogger("overlord.kafka")
 
 _MOST_MESSAGES = 50_000
+_AT_ONCE = 5_000  # more of the client's objects than that leave the processor's caches
 _FEWEST_MESSAGES = 20
 _BATCH_BYTES = 8 << 20
 _SAID_AGAIN_S = 60.0
 _CHANGING = re.compile(r"\d+")
 _offset, _partition, _topic = methodcaller("offset"), methodcaller("partition"), methodcaller("topic")
 _value, _error = methodcaller("value"), methodcaller("error")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without Python's collector of cycles: that would look at each of the new messages again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class OutOfRange(Exception):
@@ -42,7 +57,7 @@ class Messages:
     Attributes
     ----------
     messages : list
-        The client's own.
+        The client's own; empty where nobody asked for them.
     values : list of bytes or None
     partitions : list of str
         Their names.
@@ -55,7 +70,17 @@ class Messages:
     offsets: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.messages)
+        return len(self.values)
+
+    @classmethod
+    def joined(cls, parts: list[Messages]) -> Messages:
+        """Several, one after the other."""
+        return cls(
+            messages=[message for part in parts for message in part.messages],
+            values=[value for part in parts for value in part.values],
+            partitions=[name for part in parts for name in part.partitions],
+            offsets=np.concatenate([part.offsets for part in parts]),
+        )
 
     def select(self, keep: npt.NDArray[np.bool_]) -> Messages:
         """Those where `keep` is true."""
@@ -63,7 +88,7 @@ class Messages:
             return self
         at = np.flatnonzero(keep).tolist()
         return Messages(
-            messages=[self.messages[i] for i in at],
+            messages=[self.messages[i] for i in at] if self.messages else [],
             values=[self.values[i] for i in at],
             partitions=[self.partitions[i] for i in at],
             offsets=self.offsets[keep],
@@ -104,9 +129,11 @@ class Stream:
         Of an index_kafka task.
     buffer_bytes : int
         How much the client may fetch ahead.
+    whole : bool
+        Whether the client's messages are needed too: their keys, headers, times.
     """
 
-    def __init__(self, io_config: Mapping[str, Any], *, buffer_bytes: int) -> None:
+    def __init__(self, io_config: Mapping[str, Any], *, buffer_bytes: int, whole: bool = False) -> None:
         try:
             from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
         except ImportError:
@@ -120,6 +147,7 @@ class Stream:
         self._many = bool(io_config.get("multiTopic"))
         self._names: dict[tuple[str, int], str] = {}
         self._each_bytes = 200.0
+        self._whole = whole
         self.trouble = Trouble()
         ours = {
             "group.id": "overlord-index-kafka",
@@ -159,20 +187,34 @@ class Stream:
         OutOfRange
         """
         most = int(max(_FEWEST_MESSAGES, min(_MOST_MESSAGES, _BATCH_BYTES / self._each_bytes)))
-        found = self._consumer.consume(most, timeout_s)
-        if any(map(_error, found)):
-            found = self._without_errors(found)
-        values = list(map(_value, found))
-        if values:
+        parts, left = [self._read(min(most, _AT_ONCE), timeout_s)], most
+        while len(parts[-1]) == _AT_ONCE and (left := left - _AT_ONCE) > 0:
+            parts.append(self._read(min(left, _AT_ONCE), 0.0))
+        read = parts[0] if len(parts) == 1 else Messages.joined(parts)
+        if read.values:
             self.trouble.over()
-            self._each_bytes = max(1.0, sum(map(len, filter(None, values))) / len(values))
-        numbers = map(_partition, found)
+            self._each_bytes = max(1.0, sum(map(len, filter(None, read.values))) / len(read.values))
+        return read
+
+    def _read(self, most: int, timeout_s: float) -> Messages:
+        with _no_collection():
+            found = self._consumer.consume(most, timeout_s)
+            if any(map(_error, found)):
+                found = self._without_errors(found)
+            return Messages(
+                messages=found if self._whole else [],
+                values=list(map(_value, found)),
+                partitions=self._partitions_of(found),
+                offsets=np.fromiter(map(_offset, found), np.int64, len(found)),
+            )
+
+    def _partitions_of(self, found: list[Any]) -> list[str]:
+        if len(self._names) == 1:
+            return list(self._names.values()) * len(found)
         if self._many:
-            partitions = [partition_name(t, n, many=True) for t, n in zip(map(_topic, found), numbers, strict=True)]
-        else:
-            partitions = list(map(str, numbers))
-        offsets = np.fromiter(map(_offset, found), np.int64, len(found))
-        return Messages(messages=found, values=values, partitions=partitions, offsets=offsets)
+            numbers = zip(map(_topic, found), map(_partition, found), strict=True)
+            return [partition_name(topic, number, many=True) for topic, number in numbers]
+        return list(map(str, map(_partition, found)))
 
     def _without_errors(self, found: list[Any]) -> list[Any]:
         lost = []

@@ -144,6 +144,11 @@ class Records:
         if all_fields:
             self._values.see_all_fields()
 
+    @property
+    def whole(self) -> bool:
+        """Whether more than values is read: keys, headers, times."""
+        return self._meta is not None
+
     def chunks(self, messages: Messages, name: str) -> Iterator[RawChunk]:
         """Rows of messages. Those without a value are thrown away, as Druid does."""
         keep = np.fromiter((value is not None for value in messages.values), np.bool_, len(messages))
