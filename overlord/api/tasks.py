@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from overlord import schemas
+from overlord.api.flow import flowing
 from overlord.api.paging import paging
 from overlord.api.wire import (
     JSON,
@@ -38,6 +39,7 @@ from overlord.schemas.base import no_creator, token
 from overlord.schemas.unknown import unknown_properties
 from overlord.services import Services
 from overlord.store import listing
+from overlord.store.db import Database
 
 log_of_tasks = logging.getLogger(__name__)
 
@@ -178,13 +180,18 @@ def _list(
             type=task_type,
         )
     )
+    if asked.page is None:
+        return flowing(_dump(parts.db, asked.wanted))
     place = listing.Place()
     with parts.db.transaction() as tx:
-        if asked.page is None:
-            return spooled(listing.dump(tx, asked.wanted))
         response = spooled(listing.page(tx, asked.wanted, asked.page, place))
     asked.tell_next(response, place.after)
     return response
+
+
+def _dump(db: Database, wanted: listing.Wanted) -> Generator[bytes, None, None]:
+    with db.transaction() as tx:
+        yield from listing.dump(tx, wanted)
 
 
 def _ended_since(length_ms: int | None) -> str:

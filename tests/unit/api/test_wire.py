@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from types import SimpleNamespace
 from urllib.parse import quote
 
@@ -11,10 +12,24 @@ import pytest
 from flask import Flask
 
 from overlord.api import leader, status, wire
+from overlord.api.flow import flowing
 from overlord.errors import BadRequest, BareText, DruidException, NoBody, Unavailable
-from overlord.http import ENCODED_SLASH
+from overlord.http import ENCODED_SLASH, PIECE
 
 V = "/druid/indexer/v1"
+
+
+ended = threading.Event()
+
+
+def flow(size, fails):
+    try:
+        for number in range(size):
+            if number == fails:
+                raise BadRequest("in the middle")
+            yield b"x" * 1000
+    finally:
+        ended.set()
 
 
 def make_app(is_leader=True, url="http://other:8090"):
@@ -44,6 +59,10 @@ def make_app(is_leader=True, url="http://other:8090"):
     @app.get(f"{V}/big/<int:size>")
     def big(size):
         return wire.spooled(b"x" * 1000 for _ in range(size))
+
+    @app.get(f"{V}/flows/<int:size>")
+    def flows(size):
+        return flowing(flow(size, int(wire.request.args.get("fails", size))))
 
     @app.get(f"{V}/fails")
     def fails():
@@ -212,6 +231,41 @@ def test_spooled_answers_of_any_size(client, size, accept):
     assert packed == (accept == "gzip" and size > 2)
     assert (gzip.decompress(answer.data) if packed else answer.data) == b"x" * 1000 * size
     assert int(answer.headers["Content-Length"]) == len(answer.data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 20_000])
+@pytest.mark.parametrize("accept", ["gzip", "identity"])
+def test_flowing_answers_of_any_size(client, size, accept):
+    answer = client.get(f"{V}/flows/{size}", headers={"Accept-Encoding": accept})
+    packed = answer.headers.get("Content-Encoding") == "gzip"
+    assert packed == (accept == "gzip" and size > 2)
+    assert (gzip.decompress(answer.data) if packed else answer.data) == b"x" * 1000 * size
+    assert ("Content-Length" in answer.headers) == (size * 1000 <= PIECE)
+
+
+def test_what_fails_at_the_beginning_of_a_flow_is_an_error_answer(client):
+    assert client.get(f"{V}/flows/100?fails=3").status_code == 400
+
+
+def test_what_fails_in_the_middle_of_a_flow_cuts_it(client):
+    with pytest.raises(BadRequest):
+        client.get(f"{V}/flows/2000?fails=1500").data  # noqa: B018
+
+
+def test_a_slow_client_keeps_nobody_waiting(client):
+    ended.clear()
+    answer = client.get(f"{V}/flows/20000", buffered=False)
+    assert ended.wait(10)
+    assert b"".join(answer.iter_encoded()) == b"x" * 20_000_000
+    answer.close()
+
+
+def test_a_client_that_leaves_ends_the_making(client):
+    ended.clear()
+    answer = client.get(f"{V}/flows/1000000", buffered=False)
+    next(answer.iter_encoded())
+    answer.close()
+    assert ended.wait(10)
 
 
 def test_a_standby_sends_calls_to_the_leader():
