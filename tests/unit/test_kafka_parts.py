@@ -267,7 +267,7 @@ def test_a_broker_that_is_not_there_is_named_and_not_logged_at_each_try(caplog):
     stream = Stream(io, buffer_bytes=1 << 20)
     stream.assign({"0": 0})
     try:
-        for _ in range(30):
+        for _ in range(12):
             assert len(stream.read(0.1)) == 0
     finally:
         stream.close()
