@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from .topics import column, create, end, handoff, new_name, spec, until_read, until_stored
@@ -70,3 +71,41 @@ def test_the_kafka_format_adds_key_headers_topic_and_timestamp(broker, shared):
     assert column(shared, topic, "kafka.header.env") == ["prod", None]
     assert column(shared, topic, "kafka.header.zone") == ["z1", None]
     assert column(shared, topic, "kafka.topic") == [topic, topic]
+
+
+def test_fields_that_nobody_named_and_sketches_are_built_over_several_fetches(broker, shared):
+    def send(topic):
+        for n in range(300):
+            row = {
+                "ts": AT + n * 10,
+                "page": f"p{n % 3}",
+                "n": n,
+                "tags": ["a", f"t{n % 5}"],
+                "x": n / 2,
+                "deep": {"k": n},
+            }
+            broker.send(topic, orjson.dumps(row if n % 50 else {**row, "late": True}))
+        return 300
+
+    schema = {
+        "dimensionsSpec": {"useSchemaDiscovery": True, "dimensionExclusions": ["x"]},
+        "granularitySpec": {"segmentGranularity": "DAY", "queryGranularity": "NONE", "rollup": False},
+        "metricsSpec": [
+            {"type": "count", "name": "rows"},
+            {"type": "doubleSum", "name": "sum_x", "fieldName": "x"},
+            {"type": "stringLast", "name": "last_page", "fieldName": "page", "maxStringBytes": 64},
+            {"type": "hyperUnique", "name": "unique_pages", "fieldName": "page"},
+            {"type": "HLLSketchBuild", "name": "hll", "fieldName": "uid"},
+            {"type": "thetaSketch", "name": "theta", "fieldName": "page"},
+            {"type": "quantilesDoublesSketch", "name": "quantiles", "fieldName": "x"},
+        ],
+    }
+    topic = published(broker, shared, {"type": "json"}, send, schema=schema)
+    assert sorted(column(shared, topic)) == list(range(300))
+    assert sum(column(shared, topic, "rows")) == 300
+    assert sum(column(shared, topic, "sum_x")) == sum(range(300)) / 2
+    assert column(shared, topic, "tags")[:2] == [["a", "t0"], ["a", "t1"]]
+    assert column(shared, topic, "deep")[:2] == ['{"k":0}', '{"k":1}']
+    assert column(shared, topic, "late").count(None) == 294
+    for name in ("last_page", "unique_pages", "hll", "theta", "quantiles"):
+        assert None not in column(shared, topic, name)
