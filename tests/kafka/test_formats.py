@@ -80,6 +80,7 @@ def test_fields_that_nobody_named_and_sketches_are_built_over_several_fetches(br
                 "ts": AT + n * 10,
                 "page": f"p{n % 3}",
                 "n": n,
+                "uid": n,
                 "tags": ["a", f"t{n % 5}"],
                 "x": n / 2,
                 "deep": {"k": n},
