@@ -59,8 +59,6 @@ def replace_segments(call: Call) -> Json:
 class _Publish:
     """One publish, from its fields to its answer."""
 
-    metadata_needed = True
-
     def __init__(self, call: Call, java: str) -> None:
         self.call = call
         self.java = java

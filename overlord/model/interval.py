@@ -65,10 +65,6 @@ class Interval:
         """Whether the instant lies inside."""
         return self.start <= ms < self.end
 
-    def abuts(self, other: Interval) -> bool:
-        """Whether one ends where the other starts."""
-        return self.start == other.end or self.end == other.start
-
     def intersect(self, other: Interval) -> Interval | None:
         """What the two share, or None."""
         if not self.overlaps(other):

@@ -322,11 +322,5 @@ def lead(tx: Transaction, url: str) -> int:
     return int(row["epoch"])
 
 
-def leader_url(tx: Transaction) -> str | None:
-    """URL in the leader's row, whether or not it still lives."""
-    row = tx.one("queue.leader")
-    return None if row is None else str(row["url"])
-
-
 def _jsonb(value: Any) -> Jsonb | None:
     return None if value is None else Jsonb(value)

@@ -90,14 +90,14 @@ def test_a_time_limit_ends_the_process_and_holds_after_a_restart(tmp_path):
     server = Server(tmp_path / "data", {"OVL_FAULT": f"after_timeout_commit@{tmp_path / 'once'}"})
     server.start()
     try:
-        server.submit({"type": "noop", "id": "n", "runTime": 600_000, "context": {"timeoutMs": 3000}})
+        server.submit({"type": "noop", "id": "n", "runTime": 600_000, "context": {"timeoutMs": 1500}})
         pid = server.pid_of("n")
         server.process.wait(90)  # dies between the decision and the signal
         server.start()
         status = server.until_state("n", "FAILED")
-        assert "context.timeoutMs = 3000 ms" in status["errorMsg"]
+        assert "context.timeoutMs = 1500 ms" in status["errorMsg"]
         server.until(lambda: not alive(pid), 90)
-        server.submit({"type": "noop", "id": "m", "runTime": 600_000, "context": {"timeoutMs": 4000}})
+        server.submit({"type": "noop", "id": "m", "runTime": 600_000, "context": {"timeoutMs": 3000}})
         pid = server.pid_of("m")
         server.kill()
         server.start()
