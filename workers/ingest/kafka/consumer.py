@@ -25,6 +25,7 @@ _AT_ONCE = 5_000  # more of the client's objects than that leave the processor's
 _FEWEST_MESSAGES = 20
 _BATCH_BYTES = 8 << 20
 _SAID_AGAIN_S = 60.0
+_LASTS_S = 30.0  # the client tries again within seconds, and would say so
 _CHANGING = re.compile(r"\d+")
 _offset, _partition, _topic = methodcaller("offset"), methodcaller("partition"), methodcaller("topic")
 _value, _error = methodcaller("value"), methodcaller("error")
@@ -100,13 +101,13 @@ class Trouble:
 
     def __init__(self) -> None:
         self._logged: dict[str, tuple[float, int]] = {}
-        self.last: str | None = None
-        """What it said last, until messages come."""
+        self._last, self._at = "", float("-inf")
 
     def tell(self, error: Any) -> None:
         """The client has said so."""
-        text = self.last = str(error.str() or error.name())
-        kind, now = _CHANGING.sub("", text), time.monotonic()
+        text, now = str(error.str() or error.name()), time.monotonic()
+        self._last, self._at = text, now
+        kind = _CHANGING.sub("", text)
         when, unsaid = self._logged.get(kind, (float("-inf"), 0))
         if now - when < _SAID_AGAIN_S:
             self._logged[kind] = when, unsaid + 1
@@ -117,7 +118,12 @@ class Trouble:
 
     def over(self) -> None:
         """Messages have come."""
-        self.last = None
+        self._at = float("-inf")
+
+    @property
+    def last(self) -> str | None:
+        """What it said last, if that was lately and no messages have come since."""
+        return self._last if time.monotonic() - self._at < _LASTS_S else None
 
 
 class Stream:
