@@ -289,6 +289,7 @@ def test_a_task_that_a_client_posts_reads_what_it_is_told(broker, shared):
     assert sorted(column(shared, topic)) == list(range(10, 60))
 
 
+@pytest.mark.long  # once in five runs on a busy machine the broker leaves a fetch without an answer for a minute or two
 def test_the_status_tells_the_lag_in_time_where_it_is_asked_for(broker, shared):
     topic = new_name()
     broker.create(topic, 2)
