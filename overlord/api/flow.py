@@ -12,14 +12,15 @@ import logging
 import os
 import tempfile
 import threading
-import zlib
 from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import chain
 from typing import IO
 
-from flask import Response, request
+from flask import Response
 
-from overlord.api.wire import IN_MEMORY, JSON, raw
-from overlord.http import PIECE, accepts_gzip
+from overlord.api.wire import IN_MEMORY, JSON, Coding, raw
+from overlord.http import PIECE
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,16 @@ def flowing(pieces: Pieces) -> Response:
             break
     else:
         return raw(b"".join(begun))
-    gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-    flow = _Flow(b"".join(begun), pieces, gzip)
+    coding = Coding()
+    flow = _Flow(begun, pieces, coding)
     response = Response(flow.follow(), content_type=JSON)
     response.call_on_close(flow.close)
-    if gzip:
-        response.headers["Content-Encoding"] = "gzip"
-        response.headers["Vary"] = "Accept-Encoding"
-    return response
+    return coding.tell(response)
 
 
 class _Flow:
-    def __init__(self, begun: bytes, pieces: Pieces, gzip: bool) -> None:
-        self._pieces = pieces
-        self._deflate = zlib.compressobj(1, zlib.DEFLATED, 31) if gzip else None
+    def __init__(self, begun: list[bytes], pieces: Pieces, coding: Coding) -> None:
+        self._coding = coding
         self._changed = threading.Condition()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -60,19 +57,17 @@ class _Flow:
         self._written = 0
         self._ended = self._left = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._make, args=(begun,), name="answer", daemon=True)
+        self._thread = threading.Thread(target=self._make, args=(begun, pieces), name="answer", daemon=True)
         self._thread.start()
 
-    def _make(self, begun: bytes) -> None:
+    def _make(self, begun: list[bytes], pieces: Pieces) -> None:
         try:
-            self._write(begun)
-            for piece in self._pieces:
-                if self._left:
-                    break
-                self._write(piece)
-            self._pieces.close()
-            if self._deflate:
-                self._put(self._deflate.flush())
+            with closing(pieces):
+                for piece in chain(begun, pieces):
+                    if self._left:
+                        break
+                    self._put(self._coding.coded(piece))
+            self._put(self._coding.rest())
         except BaseException as error:
             log.exception("An answer ended on its way")
             self._error = error
@@ -80,10 +75,9 @@ class _Flow:
             self._ended = True
             self._changed.notify()
 
-    def _write(self, data: bytes) -> None:
-        self._put(self._deflate.compress(data) if self._deflate else data)
-
     def _put(self, data: bytes) -> None:
+        if not data:  # it would end a chunked answer
+            return
         if self._file is None and self._waiting_bytes > IN_MEMORY:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the answer
         if self._file is not None:

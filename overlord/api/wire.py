@@ -194,19 +194,42 @@ def nothing() -> Response:
     return response
 
 
-class Spool:
-    """Collects an answer of unknown size: in memory, then in a temporary file, gzipped if the client likes."""
+class Coding:
+    """Of a long answer that is made piece by piece: gzip if the client of this request likes it."""
 
-    def __init__(self, gzip: bool) -> None:
+    def __init__(self) -> None:
+        gzip = accepts_gzip(request.headers.get("Accept-Encoding", ""))
+        self._deflate = zlib.compressobj(1, zlib.DEFLATED, 31) if gzip else None
+
+    def coded(self, data: bytes) -> bytes:
+        """What goes out for the next piece."""
+        return self._deflate.compress(data) if self._deflate else data
+
+    def rest(self) -> bytes:
+        """What goes out after the last one."""
+        return self._deflate.flush() if self._deflate else b""
+
+    def tell(self, response: Response) -> Response:
+        """The answer, with headers that say so."""
+        if self._deflate:
+            response.headers["Content-Encoding"] = "gzip"
+            response.headers["Vary"] = "Accept-Encoding"
+        return response
+
+
+class Spool:
+    """Collects an answer of unknown size: in memory, then in a temporary file."""
+
+    def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._begun: list[bytes] = []
         self._size = 0
-        self._deflate = zlib.compressobj(1, zlib.DEFLATED, 31) if gzip else None
+        self._coding = Coding()
 
     def write(self, data: bytes) -> None:
         """Add `data`."""
         if self._file is not None:
-            self._file.write(self._deflate.compress(data) if self._deflate else data)
+            self._file.write(self._coding.coded(data))
             return
         self._begun.append(data)
         self._size += len(data)
@@ -220,15 +243,10 @@ class Spool:
         """The answer; nothing can be added after."""
         if self._file is None:
             return raw(b"".join(self._begun))
-        if self._deflate:
-            self._file.write(self._deflate.flush())
+        self._file.write(self._coding.rest())
         size = self._file.tell()
         self._file.seek(0)
-        response = file_answer(self._file, size, JSON)
-        if self._deflate:
-            response.headers["Content-Encoding"] = "gzip"
-            response.headers["Vary"] = "Accept-Encoding"
-        return response
+        return self._coding.tell(file_answer(self._file, size, JSON))
 
     def close(self) -> None:
         """Give up what was collected."""
@@ -259,7 +277,7 @@ def spooled(pieces: Iterable[bytes]) -> Response:
     So whatever the pieces come from (a cursor, a connection) is free again when a slow client reads, and a
     failure in the middle is still an error answer.
     """
-    spool = Spool(accepts_gzip(request.headers.get("Accept-Encoding", "")))
+    spool = Spool()
     try:
         for piece in pieces:
             spool.write(piece)

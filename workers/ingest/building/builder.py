@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from workers.ingest.batch import Batch
 from workers.ingest.building.buckets import Buckets
 from workers.ingest.building.coder import Coder
 from workers.ingest.building.columns import Dimension, encode
-from workers.ingest.building.emit import BuiltSegment, emit
+from workers.ingest.building.emit import BuiltSegment, emit, most_threads
 from workers.ingest.building.merge import merge_runs
 from workers.ingest.building.parting import Piece, chunks_of, part
 from workers.ingest.building.run import Run, memory, roll_up, sort, spill, stack
@@ -30,8 +29,6 @@ from workers.ingest.partition.base import Partitions
 
 PROCESS_BYTES = 100_000_000
 """What a worker takes without any row: the interpreter, polars, numpy and their threads' arenas."""
-MOST_CODERS = 4
-"""Columns of a batch that are coded at once."""
 MANY_ROWS = 10_000
 """Fewer rows are coded sooner than another thread begins."""
 DRUIDS_ROWS = 1_000_000
@@ -100,7 +97,7 @@ class SegmentBuilder:
         self._block_rows = 1024
         self._full: list[BuiltSegment] = []
         self._sparse: frozenset[str] = frozenset()
-        self._coding = ThreadPoolExecutor(min(MOST_CODERS, len(os.sched_getaffinity(0))))
+        self._coding = ThreadPoolExecutor(most_threads())
         self._reset()
 
     def _reset(self) -> None:

@@ -126,7 +126,12 @@ def emit(
 def _threads(run: Run, rows: int) -> int:
     """How many columns to make at once: several, where the rows are many and yet had room in memory."""
     many = rows >= MANY_ROWS and isinstance(run.time, np.ndarray)
-    return min(MOST_THREADS, len(os.sched_getaffinity(0))) if many else 1
+    return most_threads() if many else 1
+
+
+def most_threads() -> int:
+    """How many columns are worked on at once: as many as there are cores, within reason."""
+    return min(MOST_THREADS, len(os.sched_getaffinity(0)))
 
 
 def _has_empty_lists(column: Dimension | None, start: int, stop: int) -> bool:
