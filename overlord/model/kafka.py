@@ -9,6 +9,9 @@ from typing import Any
 
 NOT_SET = 2**63 - 1
 """End offset of a partition that is read until somebody says how far."""
+PATIENCE = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000}
+"""How long our clients wait where the spec does not say: a broker that is killed, or too busy to answer, is asked again
+after seconds, not after a minute."""
 
 _JAVA_ONLY = re.compile(
     r"(key|value)\.deserializer|max\.poll\.(records|interval\.ms)|auto\.offset\.reset|enable\.auto\.commit|group\.id"

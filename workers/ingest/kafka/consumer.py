@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlord.errors import TaskFailed
-from overlord.model.kafka import client_properties, make_client, partition_name, partition_of
+from overlord.model.kafka import PATIENCE, client_properties, make_client, partition_name, partition_of
 
 _log = logging.getLogger("overlord.kafka")
 
@@ -165,10 +165,8 @@ class Stream:
             "queued.max.messages.kbytes": max(1024, min(65_536, buffer_bytes >> 10)),
             "error_cb": self.trouble.tell,
         }
-        # A broker that is killed, or too busy to answer, is asked again after seconds, not after a minute.
-        # What it would write to stderr by itself comes to `error_cb` as well.
-        patience = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000, "log_level": 2}
-        properties = patience | client_properties(io_config["consumerProperties"])
+        # What the client would write to stderr by itself comes to `error_cb` as well.
+        properties = PATIENCE | {"log_level": 2} | client_properties(io_config["consumerProperties"])
         try:
             self._consumer, dropped = make_client(Consumer, {**properties, **ours})
         except (KafkaException, TypeError, ValueError) as error:
