@@ -9,7 +9,7 @@ from typing import Any
 
 NOT_SET = 2**63 - 1
 """End offset of a partition that is read until somebody says how far."""
-PATIENCE = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000}
+_PATIENCE = {"socket.timeout.ms": 15_000, "reconnect.backoff.max.ms": 2_000}
 """How long our clients wait where the spec does not say: a broker that is killed, or too busy to answer, is asked again
 after seconds, not after a minute."""
 
@@ -46,14 +46,14 @@ def _plain(value: Any) -> bool:
 
 
 def make_client(make: Callable[[dict[str, Any]], Any], properties: dict[str, Any]) -> tuple[Any, list[str]]:
-    """A client, without those properties that it does not know; gives them too.
+    """A client, patient as ours are, without those properties that it does not know; gives them too.
 
     Raises
     ------
     Exception
         What the client says of a value.
     """
-    left, dropped = dict(properties), list[str]()
+    left, dropped = _PATIENCE | properties, list[str]()
     while True:
         try:
             return make(left), dropped

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from overlord.errors import OverlordError
-from overlord.model.kafka import PATIENCE, client_properties, make_client, partition_name, partition_of
+from overlord.model.kafka import client_properties, make_client, partition_name, partition_of
 
 _SLICE_S = 1.0
 _MOST_S = 10.0
@@ -126,7 +126,7 @@ class Broker:
                 ) from None
             ours = {"log_level": 0, "error_cb": lambda error: None}
             try:
-                self._admin, _ = make_client(AdminClient, PATIENCE | client_properties(self._properties) | ours)
+                self._admin, _ = make_client(AdminClient, {**client_properties(self._properties), **ours})
             except Exception as error:
                 raise StreamFault(str(error), "org.apache.kafka.common.config.ConfigException") from None
         return self._admin

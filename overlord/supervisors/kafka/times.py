@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from overlord.model.kafka import PATIENCE, client_properties, make_client, partition_name, partition_of
+from overlord.model.kafka import client_properties, make_client, partition_name, partition_of
 from overlord.supervisors.kafka.groups import Offsets
 
 _PATIENCE_S = 5.0
@@ -48,7 +48,7 @@ class Times:
             "queued.max.messages.kbytes": 1024,
             "log_level": 0,
         }
-        consumer, _ = make_client(Consumer, PATIENCE | client_properties(self._properties) | ours)
+        consumer, _ = make_client(Consumer, {**client_properties(self._properties), **ours})
         try:
             places = {partition_of(name, self._stream, many=self._many): at for name, at in offsets.items()}
             consumer.assign([TopicPartition(topic, number, at) for (topic, number), at in places.items()])

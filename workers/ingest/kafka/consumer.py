@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlord.errors import TaskFailed
-from overlord.model.kafka import PATIENCE, client_properties, make_client, partition_name, partition_of
+from overlord.model.kafka import client_properties, make_client, partition_name, partition_of
 
 _log = logging.getLogger("overlord.kafka")
 
@@ -166,7 +166,7 @@ class Stream:
             "error_cb": self.trouble.tell,
         }
         # What the client would write to stderr by itself comes to `error_cb` as well.
-        properties = PATIENCE | {"log_level": 2} | client_properties(io_config["consumerProperties"])
+        properties = {"log_level": 2} | client_properties(io_config["consumerProperties"])
         try:
             self._consumer, dropped = make_client(Consumer, {**properties, **ours})
         except (KafkaException, TypeError, ValueError) as error:
